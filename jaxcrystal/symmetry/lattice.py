@@ -1,0 +1,131 @@
+"""Lattice parameters: six unconstrained numbers for three lengths and three angles.
+
+    length = k log(1 + exp(param / k)),  k = 10 Å        (a, b, c)
+    param  = 10 cot(angle)                               (alpha, beta, gamma)
+
+A crystal family ties lengths together (tetragonal: b = a) and fixes angles. The free
+numbers stay in the slot of the first quantity they drive and the other slots hold 0:
+`full = params @ TIE[family] + FIXED[family]`. Everything downstream goes through the
+metric tensor `lattice @ lattice.T`, so that only these tables know the family.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jaxcrystal.symmetry.groups import FAMILIES, group_tables
+
+LENGTH_SCALE = 10.0
+_COT_120 = 10.0 / np.tan(np.radians(120.0))
+
+# Slot of the parameter that drives (a, b, c, alpha, beta, gamma); None: a fixed angle.
+_DRIVER: dict[str, tuple[int | None, ...]] = {
+    "triclinic": (0, 1, 2, 3, 4, 5),
+    "monoclinic": (0, 1, 2, None, 4, None),
+    "orthorhombic": (0, 1, 2, None, None, None),
+    "tetragonal": (0, 0, 2, None, None, None),
+    "hexagonal": (0, 0, 2, None, None, None),
+    "cubic": (0, 0, 0, None, None, None),
+}
+
+
+def _tie_matrices() -> tuple[np.ndarray, np.ndarray]:
+    tie = np.zeros((len(FAMILIES), 6, 6))
+    fixed = np.zeros((len(FAMILIES), 6))
+    for row, family in enumerate(FAMILIES):
+        for slot, driver in enumerate(_DRIVER[family]):
+            if driver is not None:
+                tie[row, driver, slot] = 1.0
+    fixed[FAMILIES.index("hexagonal"), 5] = _COT_120
+    return tie, fixed
+
+
+#: [6 families, 6 params, 6 slots] and [6 families, 6]; see the module docstring.
+TIE, FIXED = _tie_matrices()
+#: [6 families, 6] the parameters that are free in a family.
+FREE = TIE.any(axis=2)
+
+
+def free_params(space_group: Int[Array, ""] | int) -> Bool[Array, "6"]:
+    """Returns which of the six lattice parameters the group leaves free."""
+    return jnp.asarray(FREE)[_family(space_group)]
+
+
+def lengths_and_cotangents(
+    lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int
+) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """Returns the lengths (Å) and the cotangents of the angles of the conventional cell."""
+    lattice_params = jnp.asarray(lattice_params)
+    family = _family(space_group)
+    dtype = lattice_params.dtype
+    full = lattice_params @ jnp.asarray(TIE, dtype)[family] + jnp.asarray(FIXED, dtype)[family]
+    return LENGTH_SCALE * jax.nn.softplus(full[:3] / LENGTH_SCALE), full[3:] / 10.0
+
+
+def lengths_angles(
+    lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int
+) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
+    """Returns the lengths (Å) and angles (degrees) of the conventional cell."""
+    lengths, cotangents = lengths_and_cotangents(lattice_params, space_group)
+    return lengths, jnp.degrees(jnp.arctan2(1.0, cotangents))
+
+
+def metric(lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int) -> Float[Array, "3 3"]:
+    """Returns the metric tensor `lattice @ lattice.T`, Å²."""
+    lengths, cotangents = lengths_and_cotangents(lattice_params, space_group)
+    cos_alpha, cos_beta, cos_gamma = cotangents / jnp.sqrt(1.0 + cotangents**2)
+    one = jnp.ones_like(cos_alpha)
+    cosines = jnp.stack([one, cos_gamma, cos_beta, cos_gamma, one, cos_alpha, cos_beta, cos_alpha, one])
+    return cosines.reshape(3, 3) * lengths[:, None] * lengths[None, :]
+
+
+def lattice_matrix(
+    lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int
+) -> Float[Array, "3 3"]:
+    """Returns the conventional cell: rows are vectors in Å, a along x, b in the xy plane."""
+    lengths, cotangents = lengths_and_cotangents(lattice_params, space_group)
+    cos_alpha, cos_beta, cos_gamma = cotangents / jnp.sqrt(1.0 + cotangents**2)
+    sin_gamma = 1.0 / jnp.sqrt(1.0 + cotangents[2] ** 2)
+    c_y = (cos_alpha - cos_beta * cos_gamma) / sin_gamma
+    # Not real for angles that no cell has; the floor keeps gradients finite there.
+    c_z = jnp.sqrt(jnp.maximum(1.0 - cos_beta**2 - c_y**2, 1e-6))
+    zero, one = jnp.zeros_like(c_y), jnp.ones_like(c_y)
+    rows = jnp.stack([one, zero, zero, cos_gamma, sin_gamma, zero, cos_beta, c_y, c_z]).reshape(3, 3)
+    return rows * lengths[:, None]
+
+
+def params_from_lengths_angles(
+    lengths: Float[Array, "3"], angles: Float[Array, "3"], space_group: Int[Array, ""] | int
+) -> Float[Array, "6"]:
+    """Inverse of `lengths_angles`; lengths that the family ties are averaged.
+
+    Args:
+      lengths: [3] a, b, c in Å.
+      angles: [3] alpha, beta, gamma in degrees; those that the family fixes are ignored.
+      space_group: decides the family.
+    Returns:
+      [6] lattice parameters, 0 in slots that are not free.
+    """
+    lengths, angles = jnp.asarray(lengths), jnp.asarray(angles)
+    family = _family(space_group)
+    tie = jnp.asarray(TIE, lengths.dtype)[family]
+    lengths = tie[:3, :3] @ lengths / jnp.maximum(tie[:3, :3].sum(1), 1.0)
+    ratio = jnp.where(lengths > 0, lengths, 1.0) / LENGTH_SCALE
+    # log(expm1(x)) = x + log(1 - exp(-x)), which does not overflow.
+    from_lengths = LENGTH_SCALE * (ratio + jnp.log(-jnp.expm1(-ratio)))
+    from_angles = 10.0 / jnp.tan(jnp.radians(angles))
+    return jnp.where(free_params(space_group), jnp.concatenate([from_lengths, from_angles]), 0.0)
+
+
+def metric_gradient(
+    lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int
+) -> Float[Array, "6 3 3"]:
+    """Returns the derivative of the metric by each lattice parameter; 0 where not free."""
+    jacobian = jax.jacfwd(metric)(lattice_params, space_group)
+    return jnp.where(free_params(space_group)[:, None, None], jnp.moveaxis(jacobian, -1, 0), 0.0)
+
+
+def _family(space_group: Int[Array, ""] | int) -> Array:
+    return jnp.asarray(group_tables().family)[space_group]
