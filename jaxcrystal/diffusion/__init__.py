@@ -1,0 +1,1 @@
+"""Noise schedules, noise, loss and Langevin dynamics."""

@@ -1,0 +1,32 @@
+"""Releases of jax that compute wrongly on the CPU, and the warning about them."""
+
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+#: jax issue 39103 (sums of 32,769 rows and more, silently wrong), 0.10.2 only, and issues
+#: 39257 and 40412 (a crash on reductions of rank 7 and more), both releases.
+BROKEN_RELEASES = ("0.10.2", "0.11.0")
+
+
+def broken_release() -> str | None:
+    """Returns the installed jax or jaxlib release that is known to be broken, as `jax 0.10.2`."""
+    for package in ("jax", "jaxlib"):
+        try:
+            release = version(package)
+        except PackageNotFoundError:
+            continue
+        if release.split("+")[0] in BROKEN_RELEASES:
+            return f"{package} {release}"
+    return None
+
+
+def warn_if_broken() -> None:
+    """Warns where a broken release is installed in spite of the package's requirements."""
+    found = broken_release()
+    if found is not None:
+        warnings.warn(
+            f"{found} gives wrong results or crashes on the CPU (jax issues 39103, 39257, 40412): "
+            "install another release, for example `pip install 'jax!=0.10.2,!=0.11.0'`",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,1 @@
+"""Validity, fingerprints, metrics and matching."""

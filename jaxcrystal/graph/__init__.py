@@ -1,0 +1,1 @@
+"""Neighbour search and the multigraph of inequivalent sites."""

@@ -1,0 +1,1 @@
+"""Bases, DimeNet++ and the score network."""

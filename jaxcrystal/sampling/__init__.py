@@ -1,0 +1,1 @@
+"""Orders, runner and writers."""

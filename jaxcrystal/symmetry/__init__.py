@@ -1,0 +1,1 @@
+"""Space groups, lattice parameters, Wyckoff positions, orbits."""
