@@ -1,0 +1,99 @@
+"""The symmetric multigraph as a `jraph.GraphsTuple`.
+
+Nodes are the inequivalent sites; an edge of node i is one atom image
+R_g x_j + t_g + (primitive lattice vector). Edges are sorted by receiver with
+`max_neighbors` slots for every node. The image sees node i, in the frame of its own
+site j, along -R_gᵀ displacement: with angles taken there the multigraph gives exactly
+what the network gives on the full crystal.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import jraph
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
+from jaxcrystal.symmetry.groups import group_tables
+
+
+class Nodes(NamedTuple):
+    """Node features: [nodes] atomic numbers and mask, and each node's reach in Å."""
+
+    species: Int[Array, " nodes"]
+    mask: Bool[Array, " nodes"]
+    reach: Float[Array, " nodes"]
+
+
+class Edges(NamedTuple):
+    """Edge features, [edges] with edges = nodes * max_neighbors.
+
+    Attributes:
+      displacement: [edges, 3] from receiver to the sender's image, Cartesian, Å.
+      frac_displacement: [edges, 3] the same, fractional in the conventional cell.
+      distance: [edges] Å.
+      direction: [edges, 3] unit displacement; 0 on padding.
+      sender_direction: [edges, 3] `direction` turned into the sender's own frame.
+      reach: [edges] Å, where this edge's functions must vanish (the receiver's reach).
+      op_index: [edges] the operation that makes the image.
+      same_site: [edges] the neighbour is an image of the receiver itself.
+      mask: [edges].
+    """
+
+    displacement: Float[Array, "edges 3"]
+    frac_displacement: Float[Array, "edges 3"]
+    distance: Float[Array, " edges"]
+    direction: Float[Array, "edges 3"]
+    sender_direction: Float[Array, "edges 3"]
+    reach: Float[Array, " edges"]
+    op_index: Int[Array, " edges"]
+    same_site: Bool[Array, " edges"]
+    mask: Bool[Array, " edges"]
+
+
+class Globals(NamedTuple):
+    """What the search reports: status flags, images found, nodes where the cut at K acted."""
+
+    status: Int[Array, ""]
+    num_images: Int[Array, ""]
+    num_cut: Int[Array, ""]
+
+
+def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapacity) -> jraph.GraphsTuple:
+    """Builds the symmetric multigraph of one crystal, on the device.
+
+    Returns:
+      GraphsTuple with `nodes: Nodes`, `edges: Edges`, `globals: Globals`, `senders` and
+      `receivers` [nodes * max_neighbors]; edges of node i are rows i*K to (i+1)*K - 1.
+    """
+    found = find_neighbors(crystal, config, capacity)
+    nodes = crystal.node_mask.shape[0]
+    edges = nodes * config.max_neighbors
+    receivers = jnp.repeat(jnp.arange(nodes), config.max_neighbors)
+    senders = found.senders.reshape(edges)
+    direction = jnp.where(
+        found.mask[..., None], found.displacement / jnp.maximum(found.distance, 1e-3)[..., None], 0.0
+    ).reshape(edges, 3)
+    rotations = jnp.asarray(group_tables().cart_rotations, direction.dtype)[crystal.space_group]
+    op_index = found.op_index.reshape(edges)
+    return jraph.GraphsTuple(
+        nodes=Nodes(crystal.species, crystal.node_mask, found.reach),
+        edges=Edges(
+            displacement=found.displacement.reshape(edges, 3),
+            frac_displacement=found.frac_displacement.reshape(edges, 3),
+            distance=found.distance.reshape(edges),
+            direction=direction,
+            sender_direction=jnp.einsum("eab,ea->eb", rotations[op_index], direction),
+            reach=jnp.repeat(found.reach, config.max_neighbors),
+            op_index=op_index,
+            same_site=(senders == receivers) & found.mask.reshape(edges),
+            mask=found.mask.reshape(edges),
+        ),
+        senders=senders,
+        receivers=receivers,
+        globals=Globals(found.status, found.num_images, found.cut.sum().astype(jnp.int32)),
+        n_node=jnp.array([nodes]),
+        n_edge=jnp.array([edges]),
+    )

@@ -1,0 +1,293 @@
+"""The nearest atom images of every site, found on the device.
+
+The search is exact and has two stages. First, for every site i and every distinct
+image p = (site j, operation g), the shortest distance over the 27 nearest translations
+of the reduced primitive cell: the nearest `max_neighbors + 1` images by that distance
+contain every atom that can be among the nearest `max_neighbors + 1`. Second, only
+those images are repeated by the shortest lattice vectors and ranked.
+
+Capacity is fixed by the caller. What it could not hold is flagged, never dropped in
+silence; the cut at `max_neighbors` is no overflow but part of the graph's definition:
+see `Neighbors.reach`.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.errors import Status, flag_if
+from jaxcrystal.graph.reduction import minkowski_coefficients
+from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.lattice import lattice_matrix
+
+_FAR = 1e6  # Å², squared distance of what is no neighbour
+#: Å; a site's own image nearer than this is the site itself.
+SELF_DISTANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """Which atoms are neighbours.
+
+    Attributes:
+      cutoff: Å; no neighbour is farther than this.
+      max_neighbors: the nearest so many are kept, K.
+      merge_distance: Å; images of one free site nearer than this are one atom.
+      lattice_vectors: lattice vectors tried in the second stage.
+      grid: they are the shortest of the (2 grid + 1)³ combinations of the reduced
+        primitive vectors.
+    """
+
+    cutoff: float = 5.0
+    max_neighbors: int = 24
+    merge_distance: float = 0.3
+    lattice_vectors: int = 80
+    grid: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.cutoff > 0:
+            raise ValueError(f"cutoff is {self.cutoff}; it must be a distance > 0 Å")
+        if self.max_neighbors < 1:
+            raise ValueError(f"max_neighbors is {self.max_neighbors}; it must be at least 1")
+        if not 27 <= self.lattice_vectors < (2 * self.grid + 1) ** 3:
+            raise ValueError(
+                f"lattice_vectors is {self.lattice_vectors}; with grid={self.grid} it must be "
+                f"from 27 to {(2 * self.grid + 1) ** 3 - 1}"
+            )
+
+
+@dataclass(frozen=True)
+class ImageCapacity:
+    """Static size of the list of distinct images.
+
+    Attributes:
+      max_images: slots for (site, operation) pairs.
+      merge: whether coinciding images of a site are merged (free sites); constrained
+        sites list each atom once already.
+    """
+
+    max_images: int
+    merge: bool
+
+    @classmethod
+    def free(cls, max_nodes: int) -> "ImageCapacity":
+        """Room for every operation of every site, of any group."""
+        return cls(max_nodes * MAX_OPS, merge=True)
+
+
+class Neighbors(NamedTuple):
+    """The K nearest atom images of every site, nearest first.
+
+    Attributes:
+      senders: [max_nodes, K] the site whose image the neighbour is.
+      op_index: [max_nodes, K] the operation that makes it.
+      displacement: [max_nodes, K, 3] from the site to the image, Cartesian, Å.
+      frac_displacement: [max_nodes, K, 3] the same, fractional in the conventional cell.
+      distance: [max_nodes, K] Å; `cutoff` on empty slots.
+      mask: [max_nodes, K] slots that hold a neighbour.
+      reach: [max_nodes] Å: the cutoff, or the distance of neighbour K + 1 if that is
+        nearer. Every atom within it is listed, so that a network whose edge functions
+        vanish there does not depend on how a shell of equal distances was cut.
+      cut: [max_nodes] True where the cut at K acted.
+      status: [] `Status` flags.
+      num_images: [] distinct images found; more than `max_images` is an overflow.
+    """
+
+    senders: Int[Array, "nodes K"]
+    op_index: Int[Array, "nodes K"]
+    displacement: Float[Array, "nodes K 3"]
+    frac_displacement: Float[Array, "nodes K 3"]
+    distance: Float[Array, "nodes K"]
+    mask: Bool[Array, "nodes K"]
+    reach: Float[Array, " nodes"]
+    cut: Bool[Array, " nodes"]
+    status: Int[Array, ""]
+    num_images: Int[Array, ""]
+
+
+class _Lattice(NamedTuple):
+    """The reduced primitive lattice: its basis and its shortest vectors."""
+
+    basis: Array  # [3, 3] Cartesian, Å
+    frac_basis: Array  # [3, 3] fractional in the conventional cell
+    to_reduced: Array  # [3, 3] rows of fractional coordinates @ this = reduced coordinates
+    vectors: Array  # [M, 3] reduced coordinates, integers, shortest first
+    covered: Array  # [] Å; every lattice vector shorter than this is listed
+
+
+def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacity) -> Neighbors:
+    """Finds the nearest atom images of every site of one crystal.
+
+    Args:
+      crystal: one padded crystal, any branch of the coordinates.
+      config: cutoff and K.
+      capacity: room for images; `IMAGES` is flagged when it is too small.
+    Returns:
+      Neighbors; a lattice too flat or too small for `config.grid` and
+      `config.lattice_vectors` flags `LATTICE_VECTORS`.
+    """
+    dtype = crystal.frac_coords.dtype
+    tables = group_tables()
+    group = crystal.space_group
+    lattice = _reduced_lattice(
+        lattice_matrix(crystal.lattice_params, group), jnp.asarray(tables.primitive, dtype)[group], config
+    )
+    image_coords = (
+        jnp.einsum("gab,nb->nga", jnp.asarray(tables.rotations, dtype)[group], crystal.frac_coords)
+        + jnp.asarray(tables.translations, dtype)[group]
+    )
+    keep = crystal.site_ops & crystal.node_mask[:, None]
+    if capacity.merge:
+        keep = keep & ~_repeated_images(crystal, image_coords, lattice, config.merge_distance)
+
+    num_images = keep.sum()
+    flat = jnp.nonzero(keep.reshape(-1), size=capacity.max_images, fill_value=0)[0]
+    image_mask = jnp.arange(capacity.max_images) < num_images
+    image_site, image_op = flat // MAX_OPS, flat % MAX_OPS
+    image_coords = image_coords.reshape(-1, 3)[flat]
+
+    # Stage 1: the shortest displacement to every image, [nodes, images].
+    nodes = crystal.node_mask.shape[0]
+    own = image_site[None, :] == jnp.arange(nodes)[:, None]
+    self_distance = config.merge_distance if capacity.merge else SELF_DISTANCE
+    reduced, squared = _shortest(
+        (image_coords[None] - crystal.frac_coords[:, None]) @ lattice.to_reduced,
+        lattice,
+        jnp.where(own, self_distance**2, -1.0),
+    )
+    squared = jnp.where(image_mask[None, :] & crystal.node_mask[:, None], squared, _FAR)
+    num_pairs = min(config.max_neighbors + 1, capacity.max_images)
+    if num_pairs < capacity.max_images:
+        negative, pairs = jax.lax.top_k(-squared, num_pairs)
+        squared = -negative
+        reduced = jnp.take_along_axis(reduced, pairs[..., None], axis=1)
+        own = jnp.take_along_axis(own, pairs, axis=1)
+        image_site, image_op = image_site[pairs], image_op[pairs]
+    else:
+        image_site = jnp.broadcast_to(image_site, squared.shape)
+        image_op = jnp.broadcast_to(image_op, squared.shape)
+
+    # Stage 2: those images at every lattice vector, [nodes, pairs, M]; keep K + 1.
+    displacement = reduced @ lattice.basis
+    offsets = lattice.vectors @ lattice.basis
+    all_squared = _gram_distances(displacement, offsets, jnp.where(own, self_distance**2, -1.0))
+    all_squared = jnp.where(squared[..., None] < 0.5 * _FAR, all_squared, _FAR)
+    wanted = min(config.max_neighbors + 1, num_pairs * config.lattice_vectors)
+    negative, chosen = jax.lax.top_k(-all_squared.reshape(nodes, -1), wanted)
+    found = -negative < 0.5 * _FAR
+    pair, vector = chosen // config.lattice_vectors, chosen % config.lattice_vectors
+    reduced = jnp.take_along_axis(reduced, pair[..., None], axis=1) + lattice.vectors[vector]
+    # The Gram form ranks; the displacement itself is computed directly, since that form
+    # cancels in float32.
+    kept_displacement = reduced @ lattice.basis
+    distance = jnp.sqrt(jnp.maximum((kept_displacement**2).sum(-1), 1e-12))
+    distance = jnp.where(found, distance, config.cutoff)
+
+    last = jnp.where(found[:, -1] & (wanted > config.max_neighbors), distance[:, -1], config.cutoff)
+    reach = jnp.minimum(last, config.cutoff)
+    # An image at distance r needs lattice vectors up to r + |its shortest displacement|.
+    needed = reach[:, None] + jnp.sqrt(jnp.maximum(squared, 0.0))
+    matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * _FAR)
+    status = flag_if(jnp.any(matters & (needed > lattice.covered)), Status.LATTICE_VECTORS)
+    status = status | flag_if(num_images > capacity.max_images, Status.IMAGES)
+
+    def first_k(array: Array) -> Array:
+        array = array[:, : config.max_neighbors]
+        missing = config.max_neighbors - array.shape[1]
+        return jnp.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2))
+
+    mask = first_k(found & (distance < config.cutoff))
+    return Neighbors(
+        senders=jnp.where(mask, first_k(jnp.take_along_axis(image_site, pair, axis=1)), 0),
+        op_index=jnp.where(mask, first_k(jnp.take_along_axis(image_op, pair, axis=1)), 0),
+        displacement=jnp.where(mask[..., None], first_k(kept_displacement), 0.0),
+        frac_displacement=jnp.where(mask[..., None], first_k(reduced @ lattice.frac_basis), 0.0),
+        distance=jnp.where(mask, first_k(distance), config.cutoff),
+        mask=mask,
+        reach=reach,
+        cut=(last < config.cutoff) & crystal.node_mask,
+        status=status,
+        num_images=num_images.astype(jnp.int32),
+    )
+
+
+def _reduced_lattice(lattice: Array, primitive: Array, config: GraphConfig) -> _Lattice:
+    coefficients = minkowski_coefficients(primitive @ lattice)
+    frac_basis = coefficients @ primitive
+    basis = frac_basis @ lattice
+    grid = jnp.asarray(_grid(config.grid), lattice.dtype)
+    lengths = ((grid @ basis) ** 2).sum(1)
+    negative, shortest = jax.lax.top_k(-lengths, config.lattice_vectors + 1)
+    # |coefficient n| of a vector of length L is at most L / height n, so that every
+    # vector shorter than (grid + 1) times the least height lies in the grid.
+    reciprocal = jnp.linalg.inv(basis)
+    height = 1.0 / jnp.sqrt((reciprocal**2).sum(0).max())
+    return _Lattice(
+        basis=basis,
+        frac_basis=frac_basis,
+        to_reduced=jnp.linalg.inv(frac_basis),
+        vectors=grid[shortest[:-1]],
+        covered=jnp.minimum(jnp.sqrt(-negative[-1]), (config.grid + 1) * height),
+    )
+
+
+def _shortest(reduced: Array, lattice: _Lattice, at_least: Array) -> tuple[Array, Array]:
+    """Shortest representative of each displacement that is not below a squared length.
+
+    Args:
+      reduced: [..., 3] displacements in the reduced primitive basis, any branch.
+      at_least: [...] Å²; shorter representatives are passed over.
+    Returns:
+      [..., 3] the shortest ones, and [...] their squared lengths, Å².
+    """
+    reduced = reduced - jnp.round(reduced)
+    grid = jnp.asarray(_grid(1), reduced.dtype)
+    squared = _gram_distances(reduced @ lattice.basis, grid @ lattice.basis, at_least)
+    best = jnp.argmin(squared, axis=-1)
+    return reduced + grid[best], squared.min(-1)
+
+
+def _gram_distances(displacement: Array, offsets: Array, at_least: Array) -> Array:
+    """|d + T|² as a matrix product, [..., M]; `_FAR` where below `at_least`."""
+    squared = (
+        (displacement**2).sum(-1, keepdims=True)
+        + 2.0 * jnp.einsum("...a,ma->...m", displacement, offsets)
+        + (offsets**2).sum(-1)
+    )
+    return jnp.where(squared < at_least[..., None], _FAR, squared)
+
+
+def _repeated_images(crystal: Crystal, image_coords: Array, lattice: _Lattice, distance: float) -> Array:
+    """[nodes, ops] True for images that coincide with an image by an earlier operation.
+
+    Operations are isometries, so g'x and gx are as far apart as x and g'⁻¹g x: one row
+    of distances for each site is enough.
+    """
+    reduced = (image_coords - crystal.frac_coords[:, None]) @ lattice.to_reduced
+    _, squared = _shortest(reduced, lattice, jnp.full(reduced.shape[:-1], -1.0, reduced.dtype))
+    coincides = squared < distance**2
+    relative = jnp.asarray(_relative_ops())[crystal.space_group]
+    near = coincides[:, relative]  # [nodes, g', g]
+    earlier = jnp.asarray(np.triu(np.ones((MAX_OPS, MAX_OPS), bool), 1))
+    return (near & earlier & crystal.site_ops[:, :, None]).any(axis=1)
+
+
+@lru_cache(maxsize=1)
+def _relative_ops() -> np.ndarray:
+    """[231, 48, 48] the operation g'⁻¹ g for (g', g)."""
+    tables = group_tables()
+    rows = np.arange(231)[:, None]
+    return tables.product[rows, tables.inverse]
+
+
+@lru_cache(maxsize=4)
+def _grid(extent: int) -> np.ndarray:
+    steps = np.arange(-extent, extent + 1)
+    return np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3).astype(float)
