@@ -1,0 +1,80 @@
+"""The installed jax computes rightly where jax 0.10.2 and 0.11.0 do not."""
+
+import subprocess
+import sys
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from jaxcrystal import environment
+
+
+@pytest.mark.parametrize("num_rows", [32_768, 32_769, 100_000])
+def test_matvec_then_sum_over_many_rows(num_rows: int) -> None:
+    """Jax issue 39103: jitted, rows beyond 32,768 came out wrong in float32 with jax 0.10.2."""
+    rows = np.zeros((num_rows, 3), np.float32)
+    rows[:, 0] = np.arange(num_rows)
+
+    def squared_length(row: Array) -> Array:
+        return jnp.sum((jnp.eye(3, dtype=jnp.float32) @ row) ** 2)
+
+    found = jax.jit(jax.vmap(squared_length))(rows)
+    np.testing.assert_allclose(found, rows[:, 0] ** 2, rtol=1e-6)
+
+
+_HIGH_RANK_REDUCTIONS = """
+import jax, jax.numpy as jnp, numpy as np
+
+for shape, axes in [
+    ((3, 1, 2, 2, 8, 8, 8), (3,)),
+    ((3, 1, 2, 2, 8, 8, 8), (4, 6)),
+    ((2, 3, 2, 3, 2, 3, 4), (1, 3)),
+    ((2, 2, 2, 2, 1, 3, 4, 8), (5,)),
+    ((2, 3, 2, 2, 2, 3, 4, 2), (0, 2, 4)),
+]:
+    rng = np.random.default_rng(0)
+    left = rng.normal(size=shape).astype(np.float32)
+    right = rng.normal(size=shape).astype(np.float32)
+    found = jax.jit(lambda x, y: jnp.sum(x * y, axis=axes))(left, right)
+    np.testing.assert_allclose(found, (left * right).sum(axes), rtol=1e-4, atol=1e-4)
+
+    row = right[:1, :, :1]
+    found = jax.jit(lambda x, y: jnp.sum(x * y, axis=axes))(left, row)
+    np.testing.assert_allclose(found, (left * row).sum(axes), rtol=1e-4, atol=1e-4)
+print("done")
+"""
+
+
+def test_reductions_of_rank_seven_and_more() -> None:
+    """Jax issues 39257 and 40412: a crash or hang with 0.10.2 and 0.11.0, so not in this process."""
+    run = subprocess.run(
+        [sys.executable, "-c", _HIGH_RANK_REDUCTIONS], capture_output=True, text=True, timeout=600
+    )
+    assert (run.returncode, run.stdout.strip()) == (0, "done"), run.stderr
+
+
+def test_the_installed_release_is_not_a_broken_one() -> None:
+    assert environment.broken_release() is None
+
+
+@pytest.mark.parametrize("package", ["jax", "jaxlib"])
+@pytest.mark.parametrize("release", ["0.10.2", "0.11.0", "0.11.0+cuda"])
+def test_import_warns_of_a_broken_release(
+    package: str, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {"jax": "0.10.1", "jaxlib": "0.10.1", package: release}
+    monkeypatch.setattr(environment, "version", installed.__getitem__)
+    with pytest.warns(RuntimeWarning, match=f"{package} {release.replace('+', '.')} gives wrong results"):
+        environment.warn_if_broken()
+
+
+@pytest.mark.parametrize("release", ["0.7.0", "0.10.1", "0.11.1", "0.12.0.1"])
+def test_no_warning_of_a_sound_release(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "version", lambda package: release)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        environment.warn_if_broken()
