@@ -9,7 +9,8 @@ The model is the library's, with its own forward pass. Only the lists of edges a
 from here, because the library builds them with compiled extensions (torch_cluster, torch_sparse)
 that many machines lack. Everything is in float64, and every weight is random (biases too, and the
 last layer of the output blocks, which the library starts at zero), except the radial frequencies,
-n pi.
+n pi. The library rounds the zeros of the spherical Bessel functions to float32: sbf is off by up to
+3e-7 of its largest value from what exact zeros give.
 
 Arrays of the file, with n nodes, e edges, t triplets, h hidden channels:
 
