@@ -1,0 +1,50 @@
+# make demo    sample 16 crystals with the bundled model into demo/
+# make test    the whole test suite;  make lint    ruff and mypy
+# make clean   remove .venv, demo/ and the caches
+#
+# PYTHON=python3.12 chooses the interpreter, TESTS and PYTEST_FLAGS what is run.
+
+VENV ?= .venv
+TESTS ?= tests
+PYTEST_FLAGS ?= -q -n 2 --dist loadfile
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	rm -rf demo
+	$(BIN)/jaxcrystal sample --space-group 221 --sites Ba=1,Ti=1,O=1 --count 16 --out demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The first of these that runs, is new enough and can make environments.
+CANDIDATES := $(or $(PYTHON),python3 python python3.13 python3.12 python3.11)
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+	  if $$python -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$(VENV): $$($$python --version)"; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo 'jaxcrystal needs Python 3.11 or newer with the venv module; tried without success: $(CANDIDATES).' >&2; \
+	echo 'Install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12' >&2; \
+	exit 1
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
