@@ -6,7 +6,7 @@
 
 VENV ?= .venv
 TESTS ?= tests
-PYTEST_FLAGS ?= -q -n 2 --dist loadfile
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -42,9 +42,11 @@ $(BIN)/python:
 	exit 1
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet --editable .
+	@echo 'Installing jaxcrystal and what it needs into $(VENV) ...'
+	@$(PIP) install -qq --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet --editable '.[dev]'
+	@echo 'Installing jaxcrystal, its tests and what they need into $(VENV) ...'
+	@$(PIP) install -qq --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
