@@ -1,1 +1,1 @@
-"""Readers, preparation and batches."""
+"""Structures on the host: readers, preparation, batches, letters, file formats."""

@@ -1,0 +1,191 @@
+"""Prepared structures as one compact file of arrays."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxcrystal.data.files import write_atomically
+from jaxcrystal.errors import DataError
+
+FORMAT = "jaxcrystal-dataset"
+VERSION = 1
+#: Groups below this one have free angles, which the lattice score does not treat.
+FIRST_SUPPORTED_GROUP = 16
+
+_PER_STRUCTURE = (
+    "ids",
+    "space_group",
+    "lattice_params",
+    "num_sites",
+    "formation_energy_per_atom",
+    "e_above_hull",
+)
+_PER_SITE = ("species", "frac_coords", "letters")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Crystals as inequivalent sites; the sites of all structures stand in one row.
+
+    The sites of structure n are the slice `offsets[n]:offsets[n + 1]` of the arrays
+    of sites. Every group is kept, 1-15 too: `supported` says which can be trained on.
+
+    Attributes:
+      ids: [structures] the name each structure had in its source.
+      space_group: [structures] 1-230.
+      lattice_params: [structures, 6] see `symmetry.lattice`.
+      num_sites: [structures] symmetry-inequivalent sites.
+      species: [sites] atomic numbers.
+      frac_coords: [sites, 3] in the conventional cell, exactly on the representative
+        subspace of the site's Wyckoff position.
+      letters: [sites] index into `wyckoff_positions(space_group)`, 0 for a.
+      formation_energy_per_atom: [structures] eV, NaN where not known.
+      e_above_hull: [structures] eV per atom, NaN where not known.
+      info: how the file was made (sources, settings).
+    """
+
+    ids: np.ndarray
+    space_group: Int[np.ndarray, " structures"]
+    lattice_params: Float[np.ndarray, "structures 6"]
+    num_sites: Int[np.ndarray, " structures"]
+    species: Int[np.ndarray, " sites"]
+    frac_coords: Float[np.ndarray, "sites 3"]
+    letters: Int[np.ndarray, " sites"]
+    formation_energy_per_atom: Float[np.ndarray, " structures"]
+    e_above_hull: Float[np.ndarray, " structures"]
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for names, length in ((_PER_STRUCTURE, len(self.ids)), (_PER_SITE, int(self.num_sites.sum()))):
+            for name in names:
+                if len(getattr(self, name)) != length:
+                    raise DataError(f"{name} has {len(getattr(self, name))} rows, expected {length}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def offsets(self) -> Int[np.ndarray, " structures_plus_1"]:
+        """[structures + 1] where the sites of each structure begin."""
+        return np.concatenate([[0], np.cumsum(self.num_sites)])
+
+    @property
+    def supported(self) -> Bool[np.ndarray, " structures"]:
+        """[structures] True for groups 16-230."""
+        return self.space_group >= FIRST_SUPPORTED_GROUP
+
+    def sites(self, index: int) -> slice:
+        """Returns the slice of the arrays of sites that belongs to a structure."""
+        return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+    def select(self, indices: Sequence[int] | Int[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> "Dataset":
+        """Returns the structures at `indices` (or where a mask is True), in that order."""
+        chosen = np.asarray(indices)
+        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        starts, counts = self.offsets[chosen], self.num_sites[chosen].astype(np.int64)
+        first = np.cumsum(counts) - counts
+        rows = np.arange(counts.sum()) + np.repeat(starts - first, counts)
+        picked = {name: getattr(self, name)[chosen] for name in _PER_STRUCTURE}
+        picked |= {name: getattr(self, name)[rows] for name in _PER_SITE}
+        return Dataset(**picked, info=self.info)
+
+    def structures_le(self, max_sites: int) -> "Dataset":
+        """Returns the structures of at most `max_sites` inequivalent sites."""
+        return self.select(self.num_sites <= max_sites)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Writes one `.npz` file, complete or not at all.
+
+        Raises:
+          DataError: the file exists (unless `overwrite`), or cannot be written.
+        """
+        arrays = {name: getattr(self, name) for name in (*_PER_STRUCTURE, *_PER_SITE)}
+        arrays["species"] = self.species.astype(np.uint8)
+        arrays["letters"] = self.letters.astype(np.uint8)
+        arrays["format"] = np.array([FORMAT, str(VERSION), json.dumps(self.info)])
+        write_atomically(path, lambda file: np.savez_compressed(file, **arrays), overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Dataset":
+        """Reads a file that `save` wrote.
+
+        Raises:
+          DataError: no such file, not a data set, or one of another version.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = dict(archive)
+        except FileNotFoundError:
+            raise DataError(f"{path} does not exist; `jaxcrystal prepare` writes such files") from None
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} is not a prepared data set (or is damaged): {error}") from error
+        label = arrays.pop("format", np.array([]))
+        if label.shape != (3,) or label[0] != FORMAT:
+            raise DataError(f"{path} is not a prepared data set: make one with `jaxcrystal prepare`")
+        if label[1] != str(VERSION):
+            raise DataError(
+                f"{path} has format version {label[1]}, this jaxcrystal reads {VERSION}: "
+                "prepare it again with this version"
+            )
+        missing = {f.name for f in fields(cls)} - {"info"} - set(arrays)
+        if missing:
+            raise DataError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
+        arrays["species"] = arrays["species"].astype(np.int32)
+        arrays["letters"] = arrays["letters"].astype(np.int32)
+        return cls(**arrays, info=json.loads(str(label[2])))
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSites:
+    """One symmetrised structure, a row of a `Dataset`.
+
+    Attributes:
+      space_group: 1-230.
+      lattice_params: [6].
+      species: [sites] atomic numbers.
+      frac_coords: [sites, 3] on the representative subspaces.
+      letters: [sites] index into `wyckoff_positions(space_group)`.
+    """
+
+    space_group: int
+    lattice_params: Float[np.ndarray, "6"]
+    species: Int[np.ndarray, " sites"]
+    frac_coords: Float[np.ndarray, "sites 3"]
+    letters: Int[np.ndarray, " sites"]
+
+
+def stack(
+    ids: Sequence[str],
+    structures: Sequence[PreparedSites],
+    properties: Sequence[dict[str, float]] | None = None,
+    info: dict[str, Any] | None = None,
+) -> Dataset:
+    """Puts structures into one data set; `properties` may name energies, in eV per atom."""
+    properties = [{}] * len(structures) if properties is None else properties
+
+    def joined(name: str, empty: tuple[int, ...], dtype: type) -> np.ndarray:
+        rows = [np.asarray(getattr(s, name), dtype) for s in structures]
+        return np.concatenate(rows) if rows else np.zeros(empty, dtype)
+
+    def known(name: str) -> np.ndarray:
+        return np.array([p.get(name, np.nan) for p in properties], np.float64)
+
+    return Dataset(
+        ids=np.array(list(ids), dtype=np.str_),
+        space_group=np.array([s.space_group for s in structures], np.int32),
+        lattice_params=np.array([s.lattice_params for s in structures], np.float64).reshape(-1, 6),
+        num_sites=np.array([len(s.species) for s in structures], np.int32),
+        species=joined("species", (0,), np.int32),
+        frac_coords=joined("frac_coords", (0, 3), np.float64),
+        letters=joined("letters", (0,), np.int32),
+        formation_energy_per_atom=known("formation_energy_per_atom"),
+        e_above_hull=known("e_above_hull"),
+        info=info or {},
+    )

@@ -1,0 +1,206 @@
+"""From files of structures to one data set, in parallel processes."""
+
+import csv
+import io
+import multiprocessing
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from jaxcrystal.data.dataset import PreparedSites, stack
+from jaxcrystal.data.files import require_absent, write_text
+from jaxcrystal.data.readers import Record, parse, read_records
+from jaxcrystal.data.rejection import Reason, Rejected
+from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
+from jaxcrystal.errors import DataError
+
+_CHUNK = 64
+REJECTED_NAME = "rejected.csv"
+_REJECTED_COLUMNS = ["data", "id", "reason", "detail"]
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What became of every structure.
+
+    Attributes:
+      read: structures in the sources.
+      accepted: those in the data set.
+      low_symmetry: accepted ones of groups 1-15, kept but not trained on by default.
+      rejected: how many were refused, by reason.
+      out: the data set.
+      rejected_out: the table of refused structures.
+    """
+
+    read: int
+    accepted: int
+    low_symmetry: int
+    rejected: dict[str, int]
+    out: Path
+    rejected_out: Path
+
+    def describe(self) -> str:
+        """Returns the report in a few lines."""
+        lines = [f"{self.read} structures read, {self.accepted} accepted -> {self.out}"]
+        if self.low_symmetry:
+            lines.append(f"{self.low_symmetry} of them have a group below 16, which is not trained on yet")
+        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
+        lines.append(f"{self.read - self.accepted} rejected ({refused or 'none'}) -> {self.rejected_out}")
+        return "\n".join(lines)
+
+
+def prepare(
+    sources: str | Path | Iterable[str | Path],
+    out: str | Path,
+    max_sites: int = 20,
+    processes: int | None = None,
+    progress: bool = True,
+) -> PrepareReport:
+    """Symmetrises every structure of the sources and writes a `Dataset`.
+
+    Beside it, `rejected.csv` lists each refused structure with the reason; rows of
+    other data sets in the same folder stay. The data set is written last, complete or
+    not at all, and the result does not depend on the number of processes. In a script,
+    call it under `if __name__ == "__main__":`, since the processes import the script.
+
+    Args:
+      sources: see `readers.read_structures`.
+      out: the file to write, `.npz`; must not exist.
+      max_sites: structures with more inequivalent sites are refused.
+      processes: worker processes, default one a CPU; 1 works in this process.
+      progress: show a progress bar.
+
+    Raises:
+      DataError: `out` exists or cannot be written, a source cannot be read, or not one
+        structure was accepted.
+    """
+    listed = [sources] if isinstance(sources, str | Path) else list(sources)
+    out = Path(out)
+    out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
+    require_absent(out)
+    if max_sites < 1:
+        raise DataError(f"max_sites is {max_sites}, expected 1 or more")
+
+    ids: list[str] = []
+    accepted: list[PreparedSites] = []
+    properties: list[dict[str, float]] = []
+    rejected: list[tuple[str, str, str]] = []
+    outcomes = _work(read_records(listed), max_sites, processes or _num_cpus())
+    for record_id, values, result in _with_bar(outcomes, progress):
+        if isinstance(result, Rejected):
+            rejected.append((record_id, str(result.reason), result.detail))
+        else:
+            ids.append(record_id)
+            accepted.append(result)
+            properties.append(values)
+
+    rejected_out = out.with_name(REJECTED_NAME)
+    _write_rejected(rejected_out, out.name, rejected)
+    if not accepted:
+        raise DataError(f"no structure could be used, {len(rejected)} rejected: see {rejected_out}")
+    info = {"sources": [str(source) for source in listed], "max_sites": max_sites, "symprec": SYMPREC}
+    info["read"], info["rejected"] = len(ids) + len(rejected), dict(Counter(r[1] for r in rejected))
+    dataset = stack(ids, accepted, properties, info)
+    dataset.save(out)
+    return PrepareReport(
+        read=len(ids) + len(rejected),
+        accepted=len(dataset),
+        low_symmetry=int((~dataset.supported).sum()),
+        rejected=dict(Counter(reason for _, reason, _ in rejected)),
+        out=out,
+        rejected_out=rejected_out,
+    )
+
+
+Outcome = tuple[str, dict[str, float], PreparedSites | Rejected]
+
+
+def prepare_record(record: Record, max_sites: int) -> Outcome:
+    """Parses and symmetrises one structure; a refusal is returned, never raised."""
+    result: PreparedSites | Rejected
+    try:
+        try:
+            structure = parse(record)
+        except Rejected:
+            raise
+        except Exception as error:  # noqa: BLE001 - a library's parser may raise anything
+            raise Rejected(Reason.UNPARSABLE, _one_line(error)) from error
+        result = symmetrize(structure, max_sites)
+    except Rejected as refusal:
+        result = refusal
+    except Exception as error:  # noqa: BLE001 - one odd structure must not stop a long run
+        result = Rejected(Reason.SYMMETRY_FAILED, _one_line(error))
+    return record.source_id, record.properties, result
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def _prepare_chunk(records: list[Record], max_sites: int) -> list[Outcome]:
+    return [prepare_record(record, max_sites) for record in records]
+
+
+def _work(records: Iterator[Record], max_sites: int, processes: int) -> Iterator[Outcome]:
+    """Yields the outcome of every record, in order; few structures are done right here."""
+    chunks = iter(lambda: list(islice(records, _CHUNK)), [])
+    first = list(islice(chunks, 2))
+    if processes > 1 and len(first) == 2:
+        yield from _in_parallel(chain(first, chunks), max_sites, processes)
+        return
+    for record in chain.from_iterable(chain(first, chunks)):
+        yield prepare_record(record, max_sites)
+
+
+def _in_parallel(chunks: Iterator[list[Record]], max_sites: int, processes: int) -> Iterator[Outcome]:
+    waiting: deque[tuple[list[Record], Future[list[Outcome]]]] = deque()
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(_prepare_chunk, chunk, max_sites)))
+            if len(waiting) >= 4 * processes:  # so that a large source is not read ahead into memory
+                yield from waiting.popleft()[1].result()
+        while waiting:
+            yield from waiting.popleft()[1].result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process died (out of memory, or a script that calls prepare outside "
+            '`if __name__ == "__main__":`); try processes=1'
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _with_bar(outcomes: Iterator[Outcome], progress: bool) -> Iterator[Outcome]:
+    from tqdm import tqdm
+
+    return iter(tqdm(outcomes, desc="prepare", unit=" structures", disable=not progress, smoothing=0))
+
+
+def _num_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _write_rejected(path: Path, data_name: str, rows: list[tuple[str, str, str]]) -> None:
+    """Writes the rows of this data set and keeps those of others in the same folder."""
+    kept: list[list[str]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            table = list(csv.reader(file))
+        if not table or table[0] != _REJECTED_COLUMNS:
+            raise DataError(f"{path} is not a table of jaxcrystal: move it away, or choose another folder")
+        kept = [row for row in table[1:] if row and row[0] != data_name]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_REJECTED_COLUMNS)
+    writer.writerows(kept)
+    writer.writerows([data_name, *row] for row in rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,205 @@
+"""A structure as its space group, lattice and one site of each orbit (design, section 2)."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import spglib
+from jaxtyping import Float, Int
+
+from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.data.dataset import PreparedSites
+from jaxcrystal.data.rejection import Reason, Rejected
+from jaxcrystal.errors import DataError
+from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, TIE
+from jaxcrystal.symmetry.orbits import expand_orbit
+from jaxcrystal.symmetry.wyckoff import locate, wyckoff_positions
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+#: Distance, Å, within which spglib takes atoms as related by symmetry.
+SYMPREC = 0.1
+#: Largest distance, Å, between an atom of the standardised cell and its rebuilt image.
+REBUILD_TOLERANCE = 0.1
+#: Occupancies above this one count as full.
+_FULL_OCCUPANCY = 0.99
+
+
+def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
+    """Finds the group of a structure and one site of each orbit, in the tables' setting.
+
+    The cell is the conventional one that spglib standardises to with the group's first
+    Hall number; each site is moved exactly onto the representative subspace of its
+    Wyckoff position, and the orbits are checked to rebuild that cell.
+
+    Args:
+      structure: a pymatgen structure, any cell of the crystal. Oxidation states are
+        dropped; deuterium and tritium count as hydrogen.
+      max_sites: most inequivalent sites that are accepted.
+
+    Raises:
+      Rejected: with the reason.
+    """
+    species = _atomic_numbers(structure)
+    lattice, frac_coords = structure.lattice.matrix, structure.frac_coords
+    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
+        raise Rejected(Reason.UNPARSABLE, "a coordinate or length is not a finite number")
+    found = _standardise((lattice, frac_coords, species))
+
+    space_group = int(found.number)
+    orbits, letters = _orbits(found)
+    if len(orbits) > max_sites:
+        raise Rejected(
+            Reason.TOO_MANY_SITES, f"{len(orbits)} inequivalent sites, at most {max_sites} allowed"
+        )
+    lattice_params = params_of_lattice(found.std_lattice, space_group)
+    tolerance = REBUILD_TOLERANCE / np.linalg.norm(found.std_lattice, axis=1).min()
+
+    sites = [
+        find_letter(found.std_positions[rows[0]], len(rows), space_group, tolerance, letter)
+        for rows, letter in zip(orbits, letters, strict=True)
+    ]
+    prepared = PreparedSites(
+        space_group=space_group,
+        lattice_params=lattice_params,
+        species=np.array([found.std_types[rows[0]] for rows in orbits], np.int32),
+        frac_coords=np.array([coords for _, coords in sites]),
+        letters=np.array([index for index, _ in sites], np.int32),
+    )
+    _check_rebuilt(prepared, found)
+    return prepared
+
+
+def as_crystal(sites: PreparedSites) -> Crystal:
+    """Returns prepared sites as an unpadded `Crystal` of numpy arrays, sites constrained."""
+    positions = wyckoff_positions(sites.space_group)
+    return Crystal(
+        species=np.asarray(sites.species),
+        frac_coords=np.asarray(sites.frac_coords, np.float64),
+        node_mask=np.ones(len(sites.species), bool),
+        lattice_params=np.asarray(sites.lattice_params, np.float64),
+        space_group=np.asarray(sites.space_group, np.int32),
+        site_ops=np.array([positions[i].site_ops for i in sites.letters]).reshape(-1, MAX_OPS),
+        site_projection=np.array([positions[i].projection for i in sites.letters]).reshape(-1, 3, 3),
+    )
+
+
+def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:
+    """Returns the lattice parameters of a conventional cell in float64.
+
+    As `symmetry.lattice.params_from_lengths_angles`, without the device's precision.
+
+    Args:
+      lattice: [3, 3] rows are vectors in Å, any orientation.
+      space_group: decides which lengths are averaged and which angles count.
+    """
+    family = int(group_tables().family[space_group])
+    lengths = np.linalg.norm(lattice, axis=1)
+    cosines = (lattice @ lattice.T)[[1, 0, 0], [2, 2, 1]] / (lengths[[1, 0, 0]] * lengths[[2, 2, 1]])
+    tie = TIE[family][:3, :3]
+    ratio = tie @ lengths / np.maximum(tie.sum(1), 1.0) / LENGTH_SCALE
+    ratio = np.where(FREE[family][:3], ratio, 1.0)
+    from_lengths = LENGTH_SCALE * (ratio + np.log(-np.expm1(-ratio)))
+    from_angles = 10.0 * cosines / np.sqrt(1.0 - cosines**2)
+    return np.where(FREE[family], np.concatenate([from_lengths, from_angles]), 0.0)
+
+
+def _atomic_numbers(structure: "Structure") -> Int[np.ndarray, " atoms"]:
+    from pymatgen.core import DummySpecies
+
+    if len(structure) == 0:
+        raise Rejected(Reason.EMPTY, "no atoms")
+    numbers = []
+    for site in structure:
+        occupants: dict[Any, float] = dict(site.species.items())
+        for occupant in occupants:
+            if isinstance(occupant, DummySpecies) or not 1 <= occupant.Z <= 118:
+                raise Rejected(Reason.UNKNOWN_ELEMENT, f"{occupant} is not an element")
+        elements = {int(occupant.Z) for occupant in occupants}
+        if len(elements) != 1 or sum(occupants.values()) < _FULL_OCCUPANCY:
+            raise Rejected(Reason.DISORDERED, f"a site holds {site.species_string}")
+        numbers.append(elements.pop())
+    return np.array(numbers, np.int32)
+
+
+def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:
+    """Returns spglib's data set with the group's first Hall number."""
+    try:
+        found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC)
+        if found is not None:
+            hall_number = int(group_tables().hall_number[found.number])
+            if found.hall_number != hall_number:
+                found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC, hall_number=hall_number)
+    except Exception as error:  # spglib's own error type differs between its versions
+        raise Rejected(Reason.SYMMETRY_FAILED, f"spglib: {error}") from error
+    if found is None:
+        raise Rejected(Reason.SYMMETRY_FAILED, "spglib finds no space group: atoms too close, or a flat cell")
+    return found
+
+
+def _orbits(found: Any) -> tuple[list[Int[np.ndarray, " atoms"]], list[str]]:
+    """Returns the rows of the standardised cell in each orbit, and spglib's letters."""
+    source = {int(p): atom for atom, p in reversed(list(enumerate(found.mapping_to_primitive)))}
+    atoms = np.array([source[int(p)] for p in found.std_mapping_to_primitive])
+    labels = np.asarray(found.crystallographic_orbits)[atoms]
+    first = [rows[0] for rows in (np.flatnonzero(labels == label) for label in labels)]
+    order = sorted(set(first))
+    return [np.flatnonzero(labels == labels[row]) for row in order], [
+        found.wyckoffs[atoms[row]] for row in order
+    ]
+
+
+def find_letter(
+    frac_coords: Float[np.ndarray, "3"],
+    multiplicity: int,
+    space_group: int,
+    tolerance: float,
+    first: str = "",
+) -> tuple[int, Float[np.ndarray, "3"]]:
+    """Finds the Wyckoff position that a site of known multiplicity lies on.
+
+    Args:
+      frac_coords: [3] fractional in the conventional cell.
+      multiplicity: atoms of the site's orbit in the conventional cell.
+      space_group: 1-230.
+      tolerance: largest distance from the position, in fractional coordinates.
+      first: a letter to try before the others.
+
+    Returns:
+      The index of the letter in `wyckoff_positions`, and the site on its subspace.
+
+    Raises:
+      Rejected: there is no such position.
+    """
+    positions = wyckoff_positions(space_group)
+    possible = [index for index, p in enumerate(positions) if p.multiplicity == multiplicity]
+    for index in sorted(possible, key=lambda index: positions[index].letter != first):
+        try:
+            return index, locate(frac_coords, space_group, positions[index].letter, tolerance)[1]
+        except DataError:
+            continue
+    raise Rejected(
+        Reason.NOT_REBUILT,
+        f"{multiplicity} equivalent atoms lie on no Wyckoff position of group {space_group}",
+    )
+
+
+def _check_rebuilt(sites: PreparedSites, found: Any) -> None:
+    positions = wyckoff_positions(sites.space_group)
+    orbits = [
+        expand_orbit(coords, positions[letter].site_ops, sites.space_group)
+        for coords, letter in zip(sites.frac_coords, sites.letters, strict=True)
+    ]
+    species = np.repeat(sites.species, [len(orbit) for orbit in orbits])
+    if len(species) != len(found.std_types):
+        raise Rejected(
+            Reason.NOT_REBUILT, f"the orbits make {len(species)} atoms, the cell has {len(found.std_types)}"
+        )
+    offsets = found.std_positions[:, None] - np.concatenate(orbits)[None]
+    distances = np.linalg.norm((offsets - np.round(offsets)) @ found.std_lattice, axis=-1)
+    distances = np.where(np.asarray(found.std_types)[:, None] == species[None], distances, np.inf)
+    nearest = distances.argmin(axis=1)
+    worst = distances[np.arange(len(nearest)), nearest].max()
+    if worst > REBUILD_TOLERANCE or len(set(nearest.tolist())) != len(nearest):
+        raise Rejected(Reason.NOT_REBUILT, f"an atom is {worst:.3g} Å from where the symmetry puts it")
