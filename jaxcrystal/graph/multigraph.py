@@ -97,3 +97,23 @@ def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapac
         n_node=jnp.array([nodes]),
         n_edge=jnp.array([edges]),
     )
+
+
+def reverse_edges(graph: jraph.GraphsTuple) -> tuple[Int[Array, " edges"], Bool[Array, " edges"]]:
+    """Finds for every edge j -> i the edge i -> j that runs the same way back.
+
+    Returns:
+      [edges] its row, and [edges] whether it is in the graph: it is not where the cut at
+      K left it out, or where merged images stand in for one another.
+    """
+    edges = graph.edges
+    nodes = graph.nodes.species.shape[0]
+    degree = edges.mask.shape[0] // nodes
+    wanted = -edges.sender_direction * edges.distance[:, None]
+    at_sender = edges.displacement.reshape(nodes, degree, 3)[graph.senders]
+    fits = (graph.senders.reshape(nodes, degree)[graph.senders] == graph.receivers[:, None]) & (
+        edges.mask.reshape(nodes, degree)[graph.senders]
+    )
+    off = jnp.where(fits, ((at_sender - wanted[:, None]) ** 2).sum(-1), jnp.inf)
+    slot = jnp.argmin(off, axis=1)
+    return graph.senders * degree + slot, (off.min(1) < 1e-4) & edges.mask
