@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -16,7 +17,7 @@ from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 BUCKETS = (1, 2, 3, 4, 6, 8, 12, 20)
 
 
-def bucket_of(num_sites: int) -> int:
+def bucket_of(num_sites: int | np.integer) -> int:
     """Returns the smallest bucket that holds `num_sites` inequivalent sites.
 
     Raises:
@@ -37,7 +38,7 @@ def letter_tables(space_group: int) -> tuple[np.ndarray, np.ndarray]:
 
 def to_crystals(
     dataset: Dataset,
-    indices: Sequence[int] | Int[np.ndarray, " batch"],
+    indices: Sequence[int | np.integer] | Int[np.ndarray, " batch"],
     max_nodes: int,
     constrained: bool,
     dtype: type = np.float32,
@@ -58,15 +59,16 @@ def to_crystals(
     """
     indices = np.asarray(indices, np.int64)
     batch = len(indices)
-    crystals = Crystal(
-        species=np.zeros((batch, max_nodes), np.int32),
-        frac_coords=np.zeros((batch, max_nodes, 3), dtype),
-        node_mask=np.zeros((batch, max_nodes), bool),
-        lattice_params=np.zeros((batch, 6), dtype),
-        space_group=np.zeros(batch, np.int32),
-        site_ops=np.zeros((batch, max_nodes, MAX_OPS), bool),
-        site_projection=np.zeros((batch, max_nodes, 3, 3), dtype),
-    )
+    arrays: dict[str, Any] = {
+        "species": np.zeros((batch, max_nodes), np.int32),
+        "frac_coords": np.zeros((batch, max_nodes, 3), dtype),
+        "node_mask": np.zeros((batch, max_nodes), bool),
+        "lattice_params": np.zeros((batch, 6), dtype),
+        "space_group": np.zeros(batch, np.int32),
+        "site_ops": np.zeros((batch, max_nodes, MAX_OPS), bool),
+        "site_projection": np.zeros((batch, max_nodes, 3, 3), dtype),
+    }
+    crystals: Any = Crystal(**arrays)
     num_ops = group_tables().num_ops
     for row, index in enumerate(indices):
         if index < 0:
@@ -87,7 +89,7 @@ def to_crystals(
         else:
             crystals.site_ops[row, :count, : num_ops[group]] = True
             crystals.site_projection[row, :count] = np.eye(3)
-    return crystals
+    return Crystal(*crystals)
 
 
 class BucketSampler:
@@ -107,7 +109,7 @@ class BucketSampler:
         batch_size: int | Mapping[int, int],
         seed: int = 0,
         constrained_share: float = 1.0,
-        indices: Sequence[int] | Int[np.ndarray, " chosen"] | None = None,
+        indices: Sequence[int | np.integer] | Int[np.ndarray, " chosen"] | None = None,
     ) -> None:
         """Prepares the plan.
 

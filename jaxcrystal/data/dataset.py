@@ -81,11 +81,13 @@ class Dataset:
         """[structures] True for groups 16-230."""
         return self.space_group >= FIRST_SUPPORTED_GROUP
 
-    def sites(self, index: int) -> slice:
+    def sites(self, index: int | np.integer) -> slice:
         """Returns the slice of the arrays of sites that belongs to a structure."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
 
-    def select(self, indices: Sequence[int] | Int[np.ndarray, " n"] | Bool[np.ndarray, " n"]) -> "Dataset":
+    def select(
+        self, indices: Sequence[int | np.integer] | Int[np.ndarray, " n"] | Bool[np.ndarray, " n"]
+    ) -> "Dataset":
         """Returns the structures at `indices` (or where a mask is True), in that order."""
         chosen = np.asarray(indices)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
@@ -120,7 +122,7 @@ class Dataset:
           DataError: no such file, not a data set, or one of another version.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
         except FileNotFoundError:
             raise DataError(f"{path} does not exist; `jaxcrystal prepare` writes such files") from None
@@ -171,7 +173,7 @@ def stack(
     properties = [{}] * len(structures) if properties is None else properties
 
     def joined(name: str, empty: tuple[int, ...], dtype: type) -> np.ndarray:
-        rows = [np.asarray(getattr(s, name), dtype) for s in structures]
+        rows: list[Any] = [np.asarray(getattr(s, name), dtype) for s in structures]
         return np.concatenate(rows) if rows else np.zeros(empty, dtype)
 
     def known(name: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import TextIO
+from io import TextIOWrapper
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from jaxcrystal.errors import DataError
 _PAIR = re.compile(r"""([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 
 
-def split_frames(file: TextIO) -> Iterator[str]:
+def split_frames(file: TextIOWrapper) -> Iterator[str]:
     """Yields the text of each frame; raises DataError where a count is not a number."""
     while line := file.readline():
         if not line.strip():

@@ -128,12 +128,12 @@ def prepare_record(record: Record, max_sites: int) -> Outcome:
             structure = parse(record)
         except Rejected:
             raise
-        except Exception as error:  # noqa: BLE001 - a library's parser may raise anything
+        except Exception as error:  # a library's parser may raise anything
             raise Rejected(Reason.UNPARSABLE, _one_line(error)) from error
         result = symmetrize(structure, max_sites)
     except Rejected as refusal:
         result = refusal
-    except Exception as error:  # noqa: BLE001 - one odd structure must not stop a long run
+    except Exception as error:  # one odd structure must not stop a long run
         result = Rejected(Reason.SYMMETRY_FAILED, _one_line(error))
     return record.source_id, record.properties, result
 

@@ -15,8 +15,9 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from jaxcrystal.data.extxyz import parse_frame, split_frames
 from jaxcrystal.data.rejection import Reason, Rejected
@@ -61,11 +62,14 @@ def read_structures(
     Raises:
       DataError: a source does not exist or is of no known kind.
     """
-    for record in read_records(sources):
-        try:
-            yield record.source_id, parse(record)
-        except Exception as error:  # noqa: BLE001 - a library's parser may raise anything
-            yield record.source_id, error
+    return map(_parsed, read_records(sources))
+
+
+def _parsed(record: Record) -> "tuple[str, Structure | Exception]":
+    try:
+        return record.source_id, parse(record)
+    except Exception as error:  # a library's parser may raise anything
+        return record.source_id, error
 
 
 def read_records(sources: str | Path | Iterable[str | Path]) -> Iterator[Record]:
@@ -114,7 +118,7 @@ def _kind(path: Path) -> str | None:
     return _SUFFIXES.get(os.path.splitext(name)[1].lower())
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> TextIOWrapper:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
@@ -138,11 +142,11 @@ def _records_of_file(name: str, path: Path) -> Iterator[Record]:
         yield Record(name, "error", f"reading {path} stopped: {error}")
 
 
-def _one(name: str, file: TextIO) -> Iterator[Record]:
+def _one(name: str, file: TextIOWrapper) -> Iterator[Record]:
     yield Record(name, "poscar", file.read())
 
 
-def _split_cif(name: str, file: TextIO) -> Iterator[Record]:
+def _split_cif(name: str, file: TextIOWrapper) -> Iterator[Record]:
     text = file.read()
     blocks = [b for b in re.split(r"(?mi)^(?=data_)", text) if re.match(r"(?i)data_", b)]
     with_atoms = [b for b in blocks if "_atom_site_" in b.lower()]
@@ -161,7 +165,7 @@ def _csv_columns(path: Path) -> list[str]:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _split_csv(name: str, file: TextIO) -> Iterator[Record]:
+def _split_csv(name: str, file: TextIOWrapper) -> Iterator[Record]:
     csv.field_size_limit(2**31 - 1)
     reader = csv.DictReader(file)
     identifier = next((c for c in _ID_COLUMNS if c in (reader.fieldnames or ())), None)
@@ -174,12 +178,12 @@ def _split_csv(name: str, file: TextIO) -> Iterator[Record]:
             yield Record(source_id, "cif", content, _properties(row))
 
 
-def _split_extxyz(name: str, file: TextIO) -> Iterator[Record]:
+def _split_extxyz(name: str, file: TextIOWrapper) -> Iterator[Record]:
     for number, frame in enumerate(split_frames(file)):
         yield Record(f"{name}:{number}", "extxyz", frame)
 
 
-def _split_json(name: str, file: TextIO) -> Iterator[Record]:
+def _split_json(name: str, file: TextIOWrapper) -> Iterator[Record]:
     yield from _json_records(name, json.load(file))
 
 
@@ -239,6 +243,8 @@ def parse(record: Record) -> "Structure":
             symbols = [_element(symbol) for symbol in symbols]
             return Structure(lattice, symbols, cart_coords, coords_are_cartesian=True)
         if record.kind == "json":
+            if record.content.get("sites") == []:
+                raise Rejected(Reason.EMPTY, "no atoms")
             return Structure.from_dict(record.content)
         if record.kind == "aflow":
             return _aflow_library()[record.content]["snl"].structure

@@ -1,5 +1,6 @@
 """A structure as its space group, lattice and one site of each orbit (design, section 2)."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,15 +75,16 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
 def as_crystal(sites: PreparedSites) -> Crystal:
     """Returns prepared sites as an unpadded `Crystal` of numpy arrays, sites constrained."""
     positions = wyckoff_positions(sites.space_group)
-    return Crystal(
-        species=np.asarray(sites.species),
-        frac_coords=np.asarray(sites.frac_coords, np.float64),
-        node_mask=np.ones(len(sites.species), bool),
-        lattice_params=np.asarray(sites.lattice_params, np.float64),
-        space_group=np.asarray(sites.space_group, np.int32),
-        site_ops=np.array([positions[i].site_ops for i in sites.letters]).reshape(-1, MAX_OPS),
-        site_projection=np.array([positions[i].projection for i in sites.letters]).reshape(-1, 3, 3),
-    )
+    arrays: dict[str, Any] = {
+        "species": np.asarray(sites.species),
+        "frac_coords": np.asarray(sites.frac_coords, np.float64),
+        "node_mask": np.ones(len(sites.species), bool),
+        "lattice_params": np.asarray(sites.lattice_params, np.float64),
+        "space_group": np.asarray(sites.space_group, np.int32),
+        "site_ops": np.array([positions[i].site_ops for i in sites.letters]).reshape(-1, MAX_OPS),
+        "site_projection": np.array([positions[i].projection for i in sites.letters]).reshape(-1, 3, 3),
+    }
+    return Crystal(**arrays)
 
 
 def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:
@@ -95,14 +97,15 @@ def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Fl
       space_group: decides which lengths are averaged and which angles count.
     """
     family = int(group_tables().family[space_group])
+    free: Any = np.asarray(FREE)[family]
     lengths = np.linalg.norm(lattice, axis=1)
     cosines = (lattice @ lattice.T)[[1, 0, 0], [2, 2, 1]] / (lengths[[1, 0, 0]] * lengths[[2, 2, 1]])
     tie = TIE[family][:3, :3]
     ratio = tie @ lengths / np.maximum(tie.sum(1), 1.0) / LENGTH_SCALE
-    ratio = np.where(FREE[family][:3], ratio, 1.0)
+    ratio = np.where(free[:3], ratio, 1.0)
     from_lengths = LENGTH_SCALE * (ratio + np.log(-np.expm1(-ratio)))
     from_angles = 10.0 * cosines / np.sqrt(1.0 - cosines**2)
-    return np.where(FREE[family], np.concatenate([from_lengths, from_angles]), 0.0)
+    return np.where(free, np.concatenate([from_lengths, from_angles]), 0.0)
 
 
 def _atomic_numbers(structure: "Structure") -> Int[np.ndarray, " atoms"]:
@@ -125,6 +128,8 @@ def _atomic_numbers(structure: "Structure") -> Int[np.ndarray, " atoms"]:
 
 def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:
     """Returns spglib's data set with the group's first Hall number."""
+    before = os.environ.get("SPGLIB_WARNING")
+    os.environ["SPGLIB_WARNING"] = "OFF"  # its warnings go past Python into the progress bar
     try:
         found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC)
         if found is not None:
@@ -133,6 +138,11 @@ def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:
                 found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC, hall_number=hall_number)
     except Exception as error:  # spglib's own error type differs between its versions
         raise Rejected(Reason.SYMMETRY_FAILED, f"spglib: {error}") from error
+    finally:
+        if before is None:
+            del os.environ["SPGLIB_WARNING"]
+        else:
+            os.environ["SPGLIB_WARNING"] = before
     if found is None:
         raise Rejected(Reason.SYMMETRY_FAILED, "spglib finds no space group: atoms too close, or a flat cell")
     return found

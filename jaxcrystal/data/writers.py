@@ -62,7 +62,7 @@ def cif_text(crystal: Crystal, letters: Sequence[str] | None = None, name: str =
       letters: Wyckoff letter of each real site; unknown where not given.
       name: of the data block.
     """
-    lattice, species, frac_coords, _ = expand_crystal(crystal)
+    lattice, species, _, _ = expand_crystal(crystal)
     group = int(crystal.space_group)
     mask = np.asarray(crystal.node_mask)
     site_species = np.asarray(crystal.species)[mask]

@@ -1,0 +1,64 @@
+"""A data set comes back from its file as it was, and wrong files are named."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.errors import DataError
+
+
+def test_round_trip(aflow, tmp_path):
+    aflow.save(tmp_path / "a.npz")
+    again = Dataset.load(tmp_path / "a.npz")
+    for f in fields(Dataset):
+        ours, theirs = getattr(aflow, f.name), getattr(again, f.name)
+        if f.name == "info":
+            assert ours == theirs
+        else:
+            assert ours.dtype == theirs.dtype
+            assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
+
+
+def test_select_by_index_and_mask(aflow):
+    chosen = aflow.select([7, 3, 3])
+    assert chosen.ids.tolist() == [aflow.ids[n] for n in (7, 3, 3)]
+    for row, index in enumerate((7, 3, 3)):
+        assert np.array_equal(chosen.frac_coords[chosen.sites(row)], aflow.frac_coords[aflow.sites(index)])
+    assert len(aflow.select(aflow.supported)) == aflow.supported.sum()
+    assert aflow.structures_le(2).num_sites.max() == 2
+    assert len(aflow.select(np.array([], int))) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 broken"])
+def test_wrong_file(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match="not a prepared data set"):
+        Dataset.load(tmp_path / "a.npz")
+
+
+def test_other_npz_other_version_and_missing_file(aflow, tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match="not a prepared data set"):
+        Dataset.load(tmp_path / "other.npz")
+    np.savez(tmp_path / "new.npz", format=np.array(["jaxcrystal-dataset", "99", "{}"]))
+    with pytest.raises(DataError, match="version 99"):
+        Dataset.load(tmp_path / "new.npz")
+    np.savez(tmp_path / "part.npz", format=np.array(["jaxcrystal-dataset", "1", "{}"]), ids=np.array(["a"]))
+    with pytest.raises(DataError, match="missing"):
+        Dataset.load(tmp_path / "part.npz")
+    with pytest.raises(DataError, match="does not exist"):
+        Dataset.load(tmp_path / "absent.npz")
+    aflow.save(tmp_path / "a.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-500])
+    with pytest.raises(DataError, match="not a prepared data set"):
+        Dataset.load(tmp_path / "cut.npz")
+
+
+def test_save_does_not_overwrite(aflow, tmp_path):
+    aflow.save(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="exists already"):
+        aflow.save(tmp_path / "a.npz")
+    aflow.select([0]).save(tmp_path / "a.npz", overwrite=True)
+    assert len(Dataset.load(tmp_path / "a.npz")) == 1

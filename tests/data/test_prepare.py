@@ -1,0 +1,139 @@
+"""Preparation accounts for every structure and never leaves half a file."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from pymatgen.core import DummySpecies, Lattice, Structure
+from pymatgen.io.cif import CifWriter
+
+from jaxcrystal.data import files
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.prepare import prepare
+from jaxcrystal.errors import DataError
+
+
+def _rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_aflow_is_all_accounted_for(aflow_report, aflow):
+    assert aflow_report.read == 288
+    assert aflow_report.accepted == len(aflow) == 286
+    assert aflow_report.rejected == {"too_many_sites": 2}
+    rows = _rows(aflow_report.rejected_out)
+    assert len(rows) == 2
+    assert len({*aflow.ids.tolist(), *(row["id"] for row in rows)}) == 288
+    assert aflow_report.low_symmetry == (~aflow.supported).sum() == 23
+    assert "286 accepted" in aflow_report.describe()
+
+
+def test_rejected_table_names_every_reason(tmp_path, rutile):
+    source = tmp_path / "in"
+    source.mkdir()
+    cubic = Lattice.cubic(4.0)
+    rng = np.random.default_rng(0)
+    good = str(CifWriter(rutile))
+    (source / "good.cif").write_text(good)
+    (source / "broken.cif").write_text(good[:200])
+    (source / "element.cif").write_text(good.replace("  Ti  Ti0", "  Xx  Ti0"))
+    (source / "mixed.cif").write_text(str(CifWriter(Structure(cubic, [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]]))))
+    dummy = Structure(cubic, [DummySpecies("X")], [[0, 0, 0]])
+    (source / "dummy.json").write_text(json.dumps(dummy.as_dict()))
+    (source / "empty.json").write_text(json.dumps({**dummy.as_dict(), "sites": []}))
+    close = Structure(cubic, ["Fe", "Fe"], [[0, 0, 0], [0.001, 0, 0]])
+    (source / "close.json").write_text(json.dumps(close.as_dict()))
+    many = Structure(
+        Lattice.from_parameters(9, 10, 11, 80, 95, 100),
+        ["Fe"] * 5,
+        np.arange(5)[:, None] / 5 + rng.random((5, 3)) / 9,
+    )
+    (source / "many.json").write_text(json.dumps(many.as_dict()))
+
+    report = prepare(source, tmp_path / "out", max_sites=4, processes=1, progress=False)
+    assert report.out.name == "out.npz"
+    assert Dataset.load(report.out).ids.tolist() == ["good.cif"]
+    assert {row["id"]: row["reason"] for row in _rows(report.rejected_out)} == {
+        "broken.cif": "unparsable",
+        "element.cif": "unknown_element",
+        "dummy.json": "unknown_element",
+        "mixed.cif": "disordered",
+        "empty.json": "empty",
+        "close.json": "symmetry_failed",
+        "many.json": "too_many_sites",
+    }
+    assert all(row["detail"] and "\n" not in row["detail"] for row in _rows(report.rejected_out))
+    assert Counter(row["reason"] for row in _rows(report.rejected_out)) == report.rejected
+
+    # A second data set in the folder keeps the rows of the first.
+    prepare(source, tmp_path / "more.npz", processes=1, progress=False)
+    assert Counter(row["data"] for row in _rows(report.rejected_out)) == {"out.npz": 7, "more.npz": 6}
+
+
+def _many(path, structure, count):
+    text = str(CifWriter(structure))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["material_id", "cif", "formation_energy_per_atom", "e_above_hull"])
+        writer.writerows([[f"m{n}", text if n % 50 else "", -0.5 * n, ""] for n in range(count)])
+    return path
+
+
+def test_parallel_equals_serial_and_keeps_energies(tmp_path, perovskite):
+    source = _many(tmp_path / "in.csv", perovskite, 140)
+    one = prepare(source, tmp_path / "one.npz", processes=1, progress=False)
+    two = prepare(source, tmp_path / "two.npz", processes=2, progress=False)
+    assert one.rejected == two.rejected == {"unparsable": 3}
+    first, second = Dataset.load(one.out), Dataset.load(two.out)
+    for name in ("ids", "space_group", "lattice_params", "species", "frac_coords", "letters"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+    assert first.ids[:2].tolist() == ["m1", "m2"]
+    assert first.formation_energy_per_atom[1] == -1.0
+    assert np.isnan(first.e_above_hull).all()
+
+
+def test_out_is_not_overwritten_and_nothing_usable_is_an_error(tmp_path, rutile):
+    (tmp_path / "good.cif").write_text(str(CifWriter(rutile)))
+    (tmp_path / "bad.cif").write_text("data_x\n_atom_site_label Fe\n")
+    prepare(tmp_path / "good.cif", tmp_path / "a.npz", processes=1, progress=False)
+    before = (tmp_path / "a.npz").read_bytes()
+    with pytest.raises(DataError, match="exists already"):
+        prepare(tmp_path / "good.cif", tmp_path / "a.npz", processes=1, progress=False)
+    assert (tmp_path / "a.npz").read_bytes() == before
+    with pytest.raises(DataError, match="no structure could be used"):
+        prepare(tmp_path / "bad.cif", tmp_path / "b.npz", processes=1, progress=False)
+    assert not (tmp_path / "b.npz").exists()
+
+
+def test_full_disk_leaves_no_file(tmp_path, rutile, monkeypatch):
+    (tmp_path / "good.cif").write_text(str(CifWriter(rutile)))
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(DataError, match="No space left"):
+        prepare(tmp_path / "good.cif", tmp_path / "a.npz", processes=1, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["good.cif"]
+
+
+def test_killed_process_leaves_no_out_file(tmp_path, perovskite):
+    source = _many(tmp_path / "in.csv", perovskite, 3000)
+    script = (
+        "from jaxcrystal.data.prepare import prepare\n"
+        f"prepare({str(source)!r}, {str(tmp_path / 'a.npz')!r}, processes=1)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, cwd=os.getcwd()) as process:
+        while b"structures/s" not in process.stderr.read1():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "a.npz").exists()
