@@ -1,6 +1,7 @@
-"""Releases of jax that compute wrongly on the CPU, and the warning about them."""
+"""What differs between releases of jax: those that compute wrongly, and names that moved."""
 
 import warnings
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 
 #: jax issue 39103 (sums of 32,769 rows and more, silently wrong), 0.10.2 only, and issues
@@ -30,3 +31,18 @@ def warn_if_broken() -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def double_precision() -> AbstractContextManager[None]:
+    """Returns a context in which jax computes in float64, in this thread only.
+
+    `jax.enable_x64` is missing from the oldest releases we admit, and the name that they
+    have instead is deprecated in the newest.
+    """
+    import jax
+
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    from jax.experimental import enable_x64  # type: ignore[attr-defined]
+
+    return enable_x64(True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-import jax
 import pytest
 from hypothesis import HealthCheck, settings
+
+from jaxcrystal.environment import double_precision
 
 # Compilation makes first examples slow, and a failure must come back on the next run.
 settings.register_profile(
@@ -20,7 +21,5 @@ settings.load_profile("jaxcrystal")
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Double precision for one test."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    with double_precision():
+        yield

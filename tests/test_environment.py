@@ -78,3 +78,13 @@ def test_no_warning_of_a_sound_release(release: str, monkeypatch: pytest.MonkeyP
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         environment.warn_if_broken()
+
+
+def test_double_precision_holds_inside_only() -> None:
+    with environment.double_precision():
+        assert jax.jit(jnp.sum)(np.ones(3)).dtype == jnp.float64
+    assert jax.jit(jnp.sum)(np.ones(3)).dtype == jnp.float32
+
+
+def test_fixture_gives_double_precision(x64: None) -> None:
+    assert jnp.zeros(1).dtype == jnp.float64
