@@ -4,6 +4,7 @@ import csv
 import io
 import multiprocessing
 import os
+import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from jaxcrystal.data.dataset import PreparedSites, stack
+from jaxcrystal.data.dataset import Dataset, PreparedSites, stack
 from jaxcrystal.data.files import require_absent, write_text
 from jaxcrystal.data.readers import Record, parse, read_records
 from jaxcrystal.data.rejection import Reason, Rejected
@@ -115,6 +116,16 @@ def prepare(
         out=out,
         rejected_out=rejected_out,
     )
+
+
+def load_or_prepare(source: str | Path) -> Dataset:
+    """Returns a prepared data set; `aflow`, the embedded one, is prepared on the spot."""
+    if str(source) != "aflow":
+        return Dataset.load(source)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "aflow.npz"
+        prepare("aflow", out, processes=1, progress=False)
+        return Dataset.load(out)
 
 
 Outcome = tuple[str, dict[str, float], PreparedSites | Rejected]

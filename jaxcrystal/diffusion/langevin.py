@@ -1,0 +1,189 @@
+"""Annealed Langevin dynamics on the sites and the lattice at once.
+
+    X ← X + ½ ε_X s_X + √ε_X z_X           ε_X = coord_step σ_X²
+    L ← L + ½ ε_L s_L + τ √ε_L z_L         ε_L = lattice_step σ_L²
+
+(the paper's Algorithm 1). Both scores come from one evaluation of the network, or, with
+`alternating`, from two: coordinates first, then the lattice, as in its public code.
+The sampler is a pure `start` and `langevin_step`; `anneal` compiles the whole loop.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.diffusion.noise import coord_noise, lattice_noise, move_sites, start, wrap_free_sites
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.errors import Status, flag_if
+from jaxcrystal.models.scores import EstimateFn
+from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params
+
+#: Å; sampled lengths are kept above this.
+MIN_LENGTH = 1.8
+
+
+@dataclass(frozen=True)
+class LangevinConfig:
+    """Settings of the sampler.
+
+    Attributes:
+      schedule: noise levels.
+      steps_per_level: T.
+      coord_step: ε_X over σ_X².
+      lattice_step: ε_L over σ_L².
+      lattice_temperature: τ, factor of the lattice noise.
+      alternating: update coordinates, evaluate again, update the lattice.
+      denoise: end with one step to the network's noise-free estimate of the coordinates
+        and the lattice.
+      trajectory_every: keep every n-th state; 0: only the last.
+    """
+
+    schedule: NoiseSchedule = NoiseSchedule()
+    steps_per_level: int = 40
+    coord_step: float = 1.0
+    lattice_step: float = 0.1
+    lattice_temperature: float = 0.15
+    alternating: bool = False
+    denoise: bool = False
+    trajectory_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps_per_level < 1:
+            raise ValueError(f"steps_per_level is {self.steps_per_level}; it must be at least 1")
+        total = self.schedule.levels * self.steps_per_level
+        if self.trajectory_every and total % self.trajectory_every:
+            raise ValueError(
+                f"trajectory_every is {self.trajectory_every}; it must divide the {total} steps in all"
+            )
+
+
+class LangevinState(NamedTuple):
+    """One structure on its way.
+
+    Attributes:
+      crystal: present coordinates and lattice.
+      anchor: [max_nodes, 3] a point of each site's subspace, kept so that rounding never
+        carries a constrained site out of it.
+      status: [] `Status` flags; a structure with any is frozen.
+    """
+
+    crystal: Crystal
+    anchor: Float[Array, "*batch max_nodes 3"]
+    status: Int[Array, "*batch"]
+
+
+def init_state(key: Array, template: Crystal) -> LangevinState:
+    """Draws the start of one structure; coordinates of `template` anchor the subspaces."""
+    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0))
+
+
+def langevin_step(
+    estimate: EstimateFn,
+    params: Any,
+    key: Array,
+    state: LangevinState,
+    sigma: Float[Array, "2"],
+    config: LangevinConfig,
+) -> LangevinState:
+    """One iteration for one structure at one noise level."""
+    key_coords, key_lattice = jax.random.split(key)
+    crystal = state.crystal
+    guess = estimate(params, crystal, sigma)
+    status = state.status | guess.status
+    coord_step = config.coord_step * sigma[0] ** 2
+    moved = move_by(
+        state,
+        -0.5 * coord_step / sigma[0] * guess.coords + jnp.sqrt(coord_step) * coord_noise(key_coords, crystal),
+    )
+    if config.alternating:
+        guess = estimate(params, moved, sigma)
+        status = status | guess.status
+    lattice_step = config.lattice_step * sigma[1] ** 2
+    noise = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
+    updated = change_lattice(moved, -0.5 * lattice_step / sigma[1] * guess.lattice + noise)
+    return _freeze_if_bad(state, updated, status)
+
+
+def denoise_step(
+    estimate: EstimateFn, params: Any, state: LangevinState, sigma: Float[Array, "2"], config: LangevinConfig
+) -> LangevinState:
+    """Takes the estimated noise of the coordinates out, X ← X - σ_X ε̂_X."""
+    guess = estimate(params, state.crystal, sigma)
+    updated = move_by(state, -sigma[0] * guess.coords)
+    return _freeze_if_bad(state, updated, state.status | guess.status)
+
+
+def anneal(
+    estimate: EstimateFn, params: Any, keys: Array, templates: Crystal, config: LangevinConfig
+) -> tuple[LangevinState, Crystal | None]:
+    """Runs the whole annealed dynamics of a batch; to be compiled.
+
+    Step t of structure n draws from `fold_in(keys[n], t)`, so that a structure does not
+    depend on the batch it is drawn in.
+
+    Args:
+      estimate: of `models.scores.make_estimate_fn`.
+      params: network parameters.
+      keys: [batch] one key a structure.
+      templates: [batch] species, group, operations and projections; coordinates are a
+        point of each site's subspace and the lattice is ignored.
+      config: sampler settings.
+    Returns:
+      The final states [batch], and the trajectory [frames, batch] or None.
+    """
+    state = jax.vmap(init_state)(jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys), templates)
+    sigmas = jnp.repeat(config.schedule.sigmas(templates.frac_coords.dtype), config.steps_per_level, axis=0)
+    steps = jnp.arange(1, sigmas.shape[0] + 1)
+
+    def body(state: LangevinState, inputs: tuple[Array, Array]) -> tuple[LangevinState, None]:
+        step, sigma = inputs
+
+        def one(key: Array, state: LangevinState) -> LangevinState:
+            return langevin_step(estimate, params, jax.random.fold_in(key, step), state, sigma, config)
+
+        return jax.vmap(one)(keys, state), None
+
+    every = config.trajectory_every
+    if every:
+
+        def frame(state: LangevinState, inputs: Any) -> tuple[LangevinState, Crystal]:
+            state, _ = jax.lax.scan(body, state, inputs)
+            return state, state.crystal
+
+        chunks = jax.tree.map(lambda a: a.reshape(-1, every, *a.shape[1:]), (steps, sigmas))
+        state, trajectory = jax.lax.scan(frame, state, chunks)
+    else:
+        state, trajectory = jax.lax.scan(body, state, (steps, sigmas))[0], None
+    if config.denoise:
+        state = jax.vmap(lambda s: denoise_step(estimate, params, s, sigmas[-1], config))(state)
+    return state, trajectory
+
+
+def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
+    """Moves the sites by Cartesian displacements (Å), each within its subspace."""
+    crystal = move_sites(state.crystal, displacement)
+    offset = crystal.frac_coords - state.anchor
+    on_subspace = state.anchor + jnp.einsum("nab,nb->na", crystal.site_projection, offset)
+    return crystal._replace(frac_coords=wrap_free_sites(on_subspace, crystal))
+
+
+def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> Crystal:
+    """Adds to the lattice parameters at fixed fractional coordinates; lengths stay > 1.8 Å."""
+    params = crystal.lattice_params + change
+    shortest = float(LENGTH_SCALE * np.log(np.expm1(MIN_LENGTH / LENGTH_SCALE)))
+    is_length = jnp.arange(6) < 3
+    params = jnp.where(is_length, jnp.maximum(params, shortest), params)
+    return crystal._replace(lattice_params=jnp.where(free_params(crystal.space_group), params, 0.0))
+
+
+def _freeze_if_bad(state: LangevinState, updated: Crystal, status: Array) -> LangevinState:
+    finite = jnp.isfinite(updated.frac_coords).all() & jnp.isfinite(updated.lattice_params).all()
+    status = status | flag_if(~finite, Status.NON_FINITE)
+    crystal = jax.tree.map(lambda new, old: jnp.where(status == 0, new, old), updated, state.crystal)
+    return LangevinState(crystal, state.anchor, status)

@@ -1,0 +1,74 @@
+"""Noise on coordinates and lattice, and the uninformed starting point of sampling."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.models.scores import project_displacement
+from jaxcrystal.symmetry.lattice import (
+    free_params,
+    lattice_matrix,
+    lengths_and_cotangents,
+)
+
+#: Å and Å³ an atom; a noised cell below either is left out of the lattice loss.
+MIN_TRAINING_LENGTH = 1.5
+MIN_TRAINING_VOLUME = 1.0
+#: Standard deviation of the lattice parameters that sampling starts from.
+START_LATTICE_SIGMA = 2.0
+# A site starts uniform in its subspace: a projection has denominators that divide the
+# order of a point group, so that it maps this many cells a side onto whole periods.
+_START_CELLS = 48.0
+
+
+def coord_noise(key: Array, crystal: Crystal) -> Float[Array, "max_nodes 3"]:
+    """Returns unit Cartesian noise in the subspace of each site, 0 on padding."""
+    return project_displacement(
+        jax.random.normal(key, crystal.frac_coords.shape, crystal.frac_coords.dtype), crystal
+    )
+
+
+def lattice_noise(key: Array, crystal: Crystal) -> Float[Array, "6"]:
+    """Returns unit noise of the free lattice parameters, 0 elsewhere."""
+    noise = jax.random.normal(key, crystal.lattice_params.shape, crystal.lattice_params.dtype)
+    return jnp.where(free_params(crystal.space_group), noise, 0.0)
+
+
+def move_sites(crystal: Crystal, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
+    """Returns the crystal with its sites moved by Cartesian displacements, Å."""
+    lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
+    return crystal._replace(frac_coords=crystal.frac_coords + displacement @ jnp.linalg.inv(lattice))
+
+
+def collapsed(crystal: Crystal) -> Bool[Array, ""]:
+    """Returns whether a length is under 1.5 Å or the volume under 1 Å³ an atom."""
+    lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
+    volume = jnp.linalg.det(lattice_matrix(crystal.lattice_params, crystal.space_group))
+    sites = crystal.node_mask.sum()
+    return (lengths.min() < MIN_TRAINING_LENGTH) | (volume < MIN_TRAINING_VOLUME * sites)
+
+
+def start(key: Array, crystal: Crystal) -> Crystal:
+    """Draws the start of sampling: lattice parameters N(0, 2²), sites uniform.
+
+    A free site is uniform in the cell; a constrained one is uniform in its subspace,
+    which passes through its present coordinates.
+    """
+    key_coords, key_lattice = jax.random.split(key)
+    shape, dtype = crystal.frac_coords.shape, crystal.frac_coords.dtype
+    shift = jax.random.uniform(key_coords, shape, dtype, 0.0, _START_CELLS)
+    frac_coords = crystal.frac_coords + jnp.einsum("nab,nb->na", crystal.site_projection, shift)
+    return crystal._replace(
+        frac_coords=wrap_free_sites(frac_coords, crystal),
+        lattice_params=START_LATTICE_SIGMA * lattice_noise(key_lattice, crystal),
+    )
+
+
+def wrap_free_sites(
+    frac_coords: Float[Array, "max_nodes 3"], crystal: Crystal
+) -> Float[Array, "max_nodes 3"]:
+    """Wraps free sites into [0, 1); a constrained site would leave its subspace."""
+    is_free = (crystal.site_projection == jnp.eye(3, dtype=frac_coords.dtype)).all((-2, -1))
+    return jnp.where(is_free[:, None], frac_coords - jnp.floor(frac_coords), frac_coords)

@@ -1,0 +1,92 @@
+"""Everything that a training run is made of."""
+
+from dataclasses import dataclass
+
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.models.scores import NetworkConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on.
+
+    Attributes:
+      train: prepared file; `aflow` is pymatgen's prototype library.
+      validation: prepared file; empty: no validation.
+      max_sites: larger structures are left out.
+      min_space_group: groups below are left out. Groups 1-15 train coordinates only.
+    """
+
+    train: str = "aflow"
+    validation: str = ""
+    max_sites: int = 20
+    min_space_group: int = 16
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with linear warm-up and cosine decay, clipping and an average of the weights.
+
+    Attributes:
+      steps: updates in all.
+      batch_size: structures an update.
+      learning_rate: at its peak.
+      warmup_steps: from 0 to the peak.
+      final_fraction: of the peak, at the end.
+      clip_norm: of the gradient.
+      ema_decay: of the averaged weights, which are what is sampled with.
+      constrained_share: share of the updates with sites held on their Wyckoff positions;
+        the others leave all sites free.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_steps: int = 500
+    final_fraction: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    constrained_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps {self.steps} and batch_size {self.batch_size} must be at least 1")
+        if not 0.0 <= self.constrained_share <= 1.0:
+            raise ValueError(f"constrained_share is {self.constrained_share}; it is a share from 0 to 1")
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """How often a run reports and saves, in updates.
+
+    Attributes:
+      every: rows of the training log.
+      validate_every: validation by level; 0: only at the end.
+      validation_structures: of the validation file, spread evenly.
+      checkpoint_every: saved states.
+      keep: saved states kept.
+    """
+
+    every: int = 100
+    validate_every: int = 2_000
+    validation_structures: int = 256
+    checkpoint_every: int = 1_000
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run, as its TOML file holds it.
+
+    Attributes:
+      out: run folder; holds the model, its checkpoints and its logs.
+      seed: of weights, batches and noise.
+    """
+
+    out: str = "runs/model"
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    schedule: NoiseSchedule = NoiseSchedule()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    log: LogConfig = LogConfig()

@@ -1,0 +1,125 @@
+"""One update of the weights, and the losses by noise level."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Float, Int
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, total_loss
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
+from jaxcrystal.training.config import OptimizerConfig, TrainConfig
+
+#: A constrained structure lists each atom of its primitive cell once; 20 at most in the
+#: data, in steps so that few sizes are compiled.
+_IMAGE_STEPS = (8, 24, 48, 96, 192, 480, 960)
+
+
+class TrainState(NamedTuple):
+    """What changes from one update to the next."""
+
+    step: Int[Array, ""]
+    params: Any
+    ema: Any
+    opt_state: Any
+
+
+class Metrics(NamedTuple):
+    """Of one update: losses of the batch and the norm of its gradient."""
+
+    coords: Float[Array, ""]
+    lattice: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Returns clipped Adam with warm-up and cosine decay."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm), optax.adam(learning_rate_schedule(config), b2=0.99)
+    )
+
+
+def learning_rate_schedule(config: OptimizerConfig) -> optax.Schedule:
+    """Returns the learning rate as a function of the update."""
+    warmup = min(config.warmup_steps, max(config.steps - 1, 1))
+    return optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, warmup, config.steps, config.final_fraction * config.learning_rate
+    )
+
+
+def init_state(params: Any, config: OptimizerConfig) -> TrainState:
+    """Returns the state before the first update."""
+    # The state is donated, so that the average needs arrays of its own.
+    average = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.int32(0), params, average, make_optimizer(config).init(params))
+
+
+def image_capacity(crystals: Crystal, constrained: bool) -> ImageCapacity:
+    """Returns room for the images of every structure of a batch (on the host)."""
+    max_nodes = crystals.species.shape[-1]
+    if not constrained:
+        return ImageCapacity.free(max_nodes)
+    needed = int(crystals.site_ops.sum((-2, -1)).max(initial=1))
+    return ImageCapacity(next(size for size in _IMAGE_STEPS if size >= needed), merge=False)
+
+
+def make_update(
+    config: TrainConfig, capacity: ImageCapacity
+) -> Callable[[TrainState, Crystal], tuple[TrainState, Metrics]]:
+    """Returns the compiled update for batches of one shape; the state is donated."""
+    estimate = make_estimate_fn(config.network, capacity)
+    optimizer = make_optimizer(config.optimizer)
+
+    def losses_of(params: Any, key: Array, crystals: Crystal) -> tuple[Array, DenoisingLoss]:
+        batch = crystals.species.shape[0]
+        key_time, key_noise = jax.random.split(key)
+        # Stratified times: every batch sees the whole range of noise evenly.
+        times = (jnp.arange(batch) + jax.random.uniform(key_time, (batch,))) / batch
+        sigmas = config.schedule.at(times)
+        keys = jax.random.split(key_noise, batch)
+        losses = jax.vmap(lambda k, c, s: denoising_loss(estimate, params, k, c, s))(keys, crystals, sigmas)
+        return total_loss(losses), losses
+
+    def update(state: TrainState, crystals: Crystal) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        (_, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(state.params, key, crystals)
+        updates, opt_state = optimizer.update(gradient, state.opt_state)
+        params = optax.apply_updates(state.params, updates)
+        # The average starts from the first weights: forget them as fast as they change.
+        decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda a, b: decay * a + (1.0 - decay) * b, state.ema, params)
+        metrics = Metrics(
+            losses.coords.sum() / jnp.maximum(losses.coords_weight.sum(), 1.0),
+            losses.lattice.sum() / jnp.maximum(losses.lattice_weight.sum(), 1.0),
+            optax.global_norm(gradient),
+        )
+        return TrainState(state.step + 1, params, ema, opt_state), metrics
+
+    return jax.jit(update, donate_argnums=0)
+
+
+def make_level_losses(
+    network: NetworkConfig, schedule: NoiseSchedule, capacity: ImageCapacity
+) -> Callable[[Any, Array, Crystal], DenoisingLoss]:
+    """Returns the compiled losses [levels, batch] of clean crystals at every level."""
+    estimate = make_estimate_fn(network, capacity)
+    sigmas = schedule.sigmas()
+
+    def level_losses(params: Any, key: Array, crystals: Crystal) -> DenoisingLoss:
+        batch = crystals.species.shape[0]
+
+        def one_level(_: None, inputs: tuple[Array, Array]) -> tuple[None, DenoisingLoss]:
+            level, sigma = inputs
+            keys = jax.random.split(jax.random.fold_in(key, level), batch)
+            losses = jax.vmap(lambda k, c: denoising_loss(estimate, params, k, c, sigma))(keys, crystals)
+            return None, losses
+
+        return jax.lax.scan(one_level, None, (jnp.arange(schedule.levels), sigmas))[1]
+
+    return jax.jit(level_losses)
