@@ -13,8 +13,8 @@ PACKAGE = Path(jaxcrystal.__file__).parent
 #: Bottom first: a module imports from its own layer and from those before it.
 LAYERS = (
     "environment",
+    "errors",  # before the configuration: a wrong setting is a JaxcrystalError too
     "config",
-    "errors",
     "crystal",
     "symmetry",
     "graph",

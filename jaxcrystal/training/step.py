@@ -70,9 +70,9 @@ def image_capacity(crystals: Crystal, constrained: bool) -> ImageCapacity:
 
 
 def make_update(
-    config: TrainConfig, capacity: ImageCapacity
+    config: TrainConfig, capacity: ImageCapacity, donate: bool = True
 ) -> Callable[[TrainState, Crystal], tuple[TrainState, Metrics]]:
-    """Returns the compiled update for batches of one shape; the state is donated."""
+    """Returns the compiled update for batches of one shape; the state is given up to it."""
     estimate = make_estimate_fn(config.network, capacity)
     optimizer = make_optimizer(config.optimizer)
 
@@ -101,7 +101,7 @@ def make_update(
         )
         return TrainState(state.step + 1, params, ema, opt_state), metrics
 
-    return jax.jit(update, donate_argnums=0)
+    return jax.jit(update, donate_argnums=0 if donate else ())
 
 
 def make_level_losses(
