@@ -7,13 +7,21 @@ from jaxcrystal.environment import warn_if_broken
 
 if TYPE_CHECKING:
     from jaxcrystal.crystal import Crystal
+    from jaxcrystal.data.prepare import prepare
+    from jaxcrystal.sampling.runner import sample
+    from jaxcrystal.training.loop import train
+    from jaxcrystal.training.model import load_model
 
 __version__ = "0.1.0"
-__all__ = ["Crystal", "__version__"]
+__all__ = ["Crystal", "__version__", "load_model", "prepare", "sample", "train"]
 
 #: The module of every public name: loaded on first use, so that the import stays quick.
 _MODULES = {
     "Crystal": "jaxcrystal.crystal",
+    "load_model": "jaxcrystal.training.model",
+    "prepare": "jaxcrystal.data.prepare",
+    "sample": "jaxcrystal.sampling.runner",
+    "train": "jaxcrystal.training.loop",
 }
 
 warn_if_broken()

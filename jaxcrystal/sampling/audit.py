@@ -1,0 +1,122 @@
+"""Checks of a finished crystal: distances, volume, and the group that spglib finds."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import spglib
+from jaxtyping import Float, Int
+
+from jaxcrystal.symmetry.orbits import centring_translations
+from jaxcrystal.symmetry.wyckoff import group_operations
+
+#: Å and Å³; a structure below either is not valid (evaluation convention).
+MIN_DISTANCE = 0.5
+MIN_VOLUME = 0.1
+#: Å; tolerance with which the group is looked for, and the strict one beside it.
+SYMPREC = 0.1
+STRICT_SYMPREC = 0.01
+_SHIFTS = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
+
+
+class Audit(NamedTuple):
+    """What was found in one crystal.
+
+    Attributes:
+      found_group: space group by spglib at `SYMPREC`; 0 where it finds none.
+      found_group_strict: the same at `STRICT_SYMPREC`.
+      shortest_distance: Å, between two atoms; images of one atom by a lattice vector count.
+      volume_per_atom: Å³.
+      valid: no two different atoms of the cell nearer than `MIN_DISTANCE`, and a volume of
+        the cell of at least `MIN_VOLUME`.
+    """
+
+    found_group: int
+    found_group_strict: int
+    shortest_distance: float
+    volume_per_atom: float
+    valid: bool
+
+
+def audit(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    first_atoms: Int[np.ndarray, " sites"],
+    space_group: int,
+) -> Audit:
+    """Checks one crystal.
+
+    Args:
+      lattice: [3, 3] conventional cell of a group from 16 to 230, rows are vectors, Å.
+      species: [atoms] of the conventional cell.
+      frac_coords: [atoms, 3] as `expand_orbit` lists them: each image with its centring
+        translations after it.
+      first_atoms: [sites] one atom of each orbit; all others have the same surroundings.
+      space_group: whose centring the list has.
+    """
+    volume = float(abs(np.linalg.det(lattice)))
+    between = distance_between_atoms(lattice, frac_coords, first_atoms)
+    centring = centring_translations(space_group)
+    own = (centring[:, None] + _SHIFTS).reshape(-1, 3) @ lattice
+    own_lengths = np.linalg.norm(own, axis=1)
+    step = len(centring)
+    primitive = group_operations(space_group)[2]
+    cell = (primitive @ lattice, frac_coords[::step] @ np.linalg.inv(primitive), species[::step])
+    return Audit(
+        found_group=find_group(*cell, SYMPREC),
+        found_group_strict=find_group(*cell, STRICT_SYMPREC),
+        shortest_distance=min(between, float(own_lengths[own_lengths > 1e-6].min())),
+        volume_per_atom=volume / max(len(species), 1),
+        valid=between >= MIN_DISTANCE and volume >= MIN_VOLUME,
+    )
+
+
+def distance_between_atoms(
+    lattice: Float[np.ndarray, "3 3"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    from_atoms: Int[np.ndarray, " chosen"],
+) -> float:
+    """Returns the least distance of chosen atoms to another atom of the cell, Å.
+
+    Each pair at its nearest image; an atom's own images are ignored, so that a cell of
+    one atom gives infinity. Exact for cells with angles of 90° and 120° (a = b).
+    """
+    shortest = np.inf
+    for atom in from_atoms:
+        offset = np.delete(frac_coords, atom, axis=0) - frac_coords[atom]
+        offset = (offset - np.round(offset))[:, None] + _SHIFTS
+        squared = ((offset @ lattice) ** 2).sum(-1)
+        shortest = min(shortest, float(squared.min(initial=np.inf)))
+    return float(np.sqrt(shortest))
+
+
+def find_group(
+    lattice: Float[np.ndarray, "3 3"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    species: Int[np.ndarray, " atoms"],
+    symprec: float,
+) -> int:
+    """Returns the space group that spglib finds, 0 if none (atoms too close, say)."""
+    with _quiet_spglib():
+        try:
+            found = spglib.get_symmetry_dataset((lattice, frac_coords, species), symprec=symprec)
+        except Exception:  # spglib's own error type differs between its versions
+            return 0
+    return 0 if found is None else int(found.number)
+
+
+@contextmanager
+def _quiet_spglib() -> Iterator[None]:
+    """Its warnings go past Python, straight into the progress bar."""
+    before = os.environ.get("SPGLIB_WARNING")
+    os.environ["SPGLIB_WARNING"] = "OFF"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SPGLIB_WARNING"]
+        else:
+            os.environ["SPGLIB_WARNING"] = before

@@ -1,0 +1,172 @@
+"""Sampling: orders in, finished crystals out."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from tqdm import tqdm
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
+from jaxcrystal.diffusion.noise import start
+from jaxcrystal.errors import RequestError
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
+from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
+from jaxcrystal.sampling.plan import Candidate, make_batches
+from jaxcrystal.sampling.samples import Sample, Samples, finish
+from jaxcrystal.training.model import Model, load_model
+
+#: Structures computed together, fixed so that a structure does not depend on how many are drawn.
+BATCH_SIZE = {"cpu": 16, "gpu": 256, "tpu": 256}
+
+#: (params, seed, hashes, numbers, templates) -> coordinates, lattice, flags, trajectory
+Program = Callable[..., tuple[Array, Array, Array, tuple[Array, Array] | None]]
+
+
+def sample(
+    space_group: int | str | Sequence[int | str],
+    sites: Mapping[str, int] | Mapping[str, str],
+    count: int = 1,
+    *,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    letters: str = "auto",
+    steps_per_level: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Samples:
+    """Samples crystals.
+
+    Args:
+      space_group: number (16-230) or Hermann-Mauguin symbol, or several of them.
+      sites: element -> number of symmetry-inequivalent sites, such as
+        `{"Ba": 1, "Ti": 1, "O": 1}`, or element -> Wyckoff letters, one a site, such as
+        `{"Ba": "a", "Ti": "b", "O": "c"}`.
+      count: structures for each group.
+      model: a model or its folder; the bundled one by default.
+      seed: a structure is the same to the last bit at the same seed, whatever else is
+        drawn with it, on one machine and with one batch size.
+      letters: for numbers of sites: `auto` draws Wyckoff letters by their frequency in
+        the training data, `free` lets every site move in three dimensions.
+      steps_per_level: Langevin steps at each noise level.
+      config: all settings of the sampler; by default those that go with the model.
+      batch_size: structures computed together; changes results by rounding only.
+      progress: show a bar with structures/s.
+
+    Raises:
+      RequestError: a request that makes no sense.
+      DataError: the model cannot be read.
+    """
+    groups = [space_group] if isinstance(space_group, int | str) else list(space_group)
+    orders = [make_order(group, sites, letters) for group in groups]
+    model = model if isinstance(model, Model) else load_model(model)
+    if steps_per_level is not None:
+        try:
+            config = replace(config or LangevinConfig(model.schedule), steps_per_level=steps_per_level)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+    return sample_orders(orders, count, model, seed, config, batch_size, progress)
+
+
+def sample_orders(
+    orders: Sequence[Order],
+    count: int,
+    model: Model,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+    random_start: bool = False,
+) -> Samples:
+    """Samples `count` structures of each order; see `sample`.
+
+    Args:
+      orders: of `make_order`; their structures stand in this order in the result.
+      count: structures of each.
+      model: trained.
+      seed: 0 to 2³² - 1.
+      config: sampler settings.
+      batch_size: rows of every batch.
+      progress: show a bar.
+      random_start: return the states that sampling would start from, as a baseline.
+    """
+    for name, value in (("count", count), ("batch_size", 1 if batch_size is None else batch_size)):
+        if value < 1:
+            raise RequestError(f"{name} is {value}; it must be at least 1")
+    if not 0 <= seed < 2**32:
+        raise RequestError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    config = config or LangevinConfig(model.schedule)
+    candidates = [
+        Candidate(place, order, number, order.draw_letters(model.letters, seed, number))
+        for place, (order, number) in enumerate((order, n) for order in orders for n in range(count))
+    ]
+    batch_size = batch_size or BATCH_SIZE.get(jax.default_backend(), 16)
+    results: dict[int, Sample] = {}
+    with tqdm(
+        total=len(candidates), desc="sample", unit=" structures", disable=not progress, file=sys.stderr
+    ) as bar:
+        for batch in make_batches(candidates, batch_size):
+            capacity = batch.shape.capacity
+            program = compiled_start() if random_start else compiled(model.network, config, capacity)
+            output = program(model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates)
+            coords, lattice_params, flags, frames = jax.tree.map(np.asarray, output)
+            for row, candidate in enumerate(batch.candidates):
+                results[candidate.place] = finish(
+                    candidate,
+                    coords[row],
+                    lattice_params[row],
+                    int(flags[row]),
+                    model.network.graph.merge_distance,
+                    None if frames is None else (frames[0][:, row], frames[1][:, row]),
+                )
+            bar.update(len(batch.candidates))
+    return Samples([results[place] for place in range(len(candidates))])
+
+
+def unseen_elements(orders: Sequence[Order], model: Model) -> list[str]:
+    """Returns the symbols of ordered elements that the model's training data does not have."""
+    seen = set(model.info.get("elements", range(1, len(SYMBOLS))))
+    return [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
+
+
+@lru_cache(maxsize=64)
+def compiled(network: NetworkConfig, config: LangevinConfig, capacity: ImageCapacity) -> Program:
+    """Returns the compiled sampler of one shape; made once for each."""
+    estimate = make_estimate_fn(network, capacity)
+
+    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
+        states, trajectory = anneal(estimate, params, _keys(seed, hashes, numbers), templates, config)
+        crystal = states.crystal
+        frames = None if trajectory is None else (trajectory.frac_coords, trajectory.lattice_params)
+        return crystal.frac_coords, crystal.lattice_params, states.status, frames
+
+    return jax.jit(run)
+
+
+@lru_cache(maxsize=1)
+def compiled_start() -> Program:
+    """Returns the compiled draw of what sampling starts from, without a network."""
+
+    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
+        del params
+        keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(_keys(seed, hashes, numbers))
+        crystal = jax.vmap(start)(keys, templates)
+        flags = jnp.zeros(crystal.space_group.shape, jnp.int32)
+        return crystal.frac_coords, crystal.lattice_params, flags, None
+
+    return jax.jit(run)
+
+
+def _keys(seed: Array, hashes: Array, numbers: Array) -> Array:
+    """The key of a structure depends on the seed, its order and its number there only."""
+    key = jax.random.key(seed)
+    return jax.vmap(lambda h, n: jax.random.fold_in(jax.random.fold_in(key, h), n))(hashes, numbers)
