@@ -62,9 +62,7 @@ def audit(
     centring = centring_translations(space_group)
     own = (centring[:, None] + _SHIFTS).reshape(-1, 3) @ lattice
     own_lengths = np.linalg.norm(own, axis=1)
-    step = len(centring)
-    primitive = group_operations(space_group)[2]
-    cell = (primitive @ lattice, frac_coords[::step] @ np.linalg.inv(primitive), species[::step])
+    cell = primitive_cell(lattice, species, frac_coords, space_group)
     return Audit(
         found_group=find_group(*cell, SYMPREC),
         found_group_strict=find_group(*cell, STRICT_SYMPREC),
@@ -93,10 +91,27 @@ def distance_between_atoms(
     return float(np.sqrt(shortest))
 
 
+def primitive_cell(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    space_group: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the primitive cell of a conventional one listed by `expand_orbit`.
+
+    Returns:
+      lattice [3, 3], species [n], frac_coords [n, 3] in [0, 1).
+    """
+    vectors = group_operations(space_group)[2]
+    # Each atom stands before its centring translations.
+    one = slice(None, None, len(centring_translations(space_group)))
+    return vectors @ lattice, species[one], frac_coords[one] @ np.linalg.inv(vectors) % 1.0
+
+
 def find_group(
     lattice: Float[np.ndarray, "3 3"],
-    frac_coords: Float[np.ndarray, "atoms 3"],
     species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
     symprec: float,
 ) -> int:
     """Returns the space group that spglib finds, 0 if none (atoms too close, say)."""

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxcrystal.crystal import Crystal
+from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.data import convert
 from jaxcrystal.data.symmetrize import Rejected, find_letter
 from jaxcrystal.errors import Status
-from jaxcrystal.sampling.audit import Audit, audit
+from jaxcrystal.sampling.audit import Audit, audit, primitive_cell
 from jaxcrystal.sampling.orders import SYMBOLS, Order
 from jaxcrystal.sampling.plan import Candidate, letter_indices
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal, project_on_special_position
-from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -112,11 +112,7 @@ class Sample:
     def _cell(self, primitive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not primitive:
             return self.lattice, self.species, self.frac_coords
-        vectors = group_operations(self.space_group)[2]
-        # `expand_orbit` lists each atom with its centring translations after it.
-        one = slice(None, None, int(group_tables().num_centring[self.space_group]))
-        coords = self.frac_coords[one] @ np.linalg.inv(vectors)
-        return vectors @ self.lattice, self.species[one], coords % 1.0
+        return primitive_cell(self.lattice, self.species, self.frac_coords, self.space_group)
 
 
 class Samples(Sequence[Sample]):
@@ -206,7 +202,7 @@ def _unpadded(candidate: Candidate, frac_coords: np.ndarray, lattice_params: np.
     order = candidate.order
     sites, group = order.num_sites, order.space_group
     if candidate.letters is None:
-        site_ops = np.tile(np.arange(48) < group_tables().num_ops[group], (sites, 1))
+        site_ops = np.tile(np.arange(MAX_OPS) < group_tables().num_ops[group], (sites, 1))
         projection = np.tile(np.eye(3), (sites, 1, 1))
     else:
         positions = [wyckoff_positions(group)[i] for i in letter_indices(group, candidate.letters)]
