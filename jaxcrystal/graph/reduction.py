@@ -25,7 +25,7 @@ def minkowski_coefficients(vectors: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
       [3, 3] integers as floats, determinant ±1; shortest reduced vector first.
     """
 
-    def one_round(_: int, coefficients: Array) -> Array:
+    def one_round(_: Array, coefficients: Array) -> Array:
         basis = coefficients @ vectors
         order = jnp.argsort((basis**2).sum(1))
         coefficients, basis = coefficients[order], basis[order]

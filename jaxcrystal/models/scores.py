@@ -55,9 +55,15 @@ EstimateFn = Callable[[Any, Crystal, Array], NoiseEstimate]
 
 def init_params(key: Array, config: NetworkConfig, crystal: Crystal) -> Any:
     """Returns fresh network parameters; `crystal` only gives shapes and dtype."""
-    graph = build_multigraph(crystal, config.graph, ImageCapacity.free(crystal.species.shape[0]))
-    model = DimeNet(config.dimenet, config.graph.cutoff)
-    return model.init(key, graph, jnp.zeros(2, crystal.frac_coords.dtype))["params"]
+
+    def init(key: Array, crystal: Crystal) -> Any:
+        graph = build_multigraph(crystal, config.graph, ImageCapacity.free(crystal.species.shape[0]))
+        model = DimeNet(config.dimenet, config.graph.cutoff)
+        return model.init(key, graph, jnp.zeros(2, crystal.frac_coords.dtype))["params"]
+
+    # No parameter depends on the graph's numbers, so that almost nothing is compiled; run
+    # eagerly, this takes half a minute.
+    return jax.jit(init)(key, crystal)
 
 
 def make_estimate_fn(config: NetworkConfig, capacity: ImageCapacity) -> EstimateFn:
