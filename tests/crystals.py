@@ -1,0 +1,238 @@
+"""Random crystals of any group, their primitive cells in group 1, and networks without zeros."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.models.scores import NetworkConfig, init_params
+from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
+from jaxcrystal.symmetry.orbits import centring_translations
+from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
+
+# Compiled: called eagerly for each of hundreds of crystals, they take longer than the tests.
+_lattice_matrix = jax.jit(lattice_matrix)
+_params_from_lengths_angles = jax.jit(params_from_lengths_angles)
+_SHIFTS = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
+
+
+def to_device(crystal: Crystal, dtype=None) -> Crystal:
+    """The crystal as jax arrays, in the default precision or `dtype`."""
+    dtype = dtype or jnp.zeros(()).dtype
+    return Crystal(
+        species=jnp.asarray(crystal.species, jnp.int32),
+        frac_coords=jnp.asarray(crystal.frac_coords, dtype),
+        node_mask=jnp.asarray(crystal.node_mask, bool),
+        lattice_params=jnp.asarray(crystal.lattice_params, dtype),
+        space_group=jnp.asarray(crystal.space_group, jnp.int32),
+        site_ops=jnp.asarray(crystal.site_ops, bool),
+        site_projection=jnp.asarray(crystal.site_projection, dtype),
+    )
+
+
+def stack(crystals) -> Crystal:
+    """A batch, of crystals with equal max_nodes."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *crystals)
+
+
+def pad(crystal: Crystal, max_nodes: int) -> Crystal:
+    """The crystal with padding at the end."""
+    missing = max_nodes - len(crystal.species)
+    return Crystal(
+        *(
+            leaf
+            if name in ("lattice_params", "space_group")
+            else np.pad(leaf, [(0, missing)] + [(0, 0)] * (np.ndim(leaf) - 1))
+            for name, leaf in crystal._asdict().items()
+        )
+    )
+
+
+def make_crystal(space_group, lengths, angles, species, frac_coords, letters=None) -> Crystal:
+    """A numpy crystal in float64; sites are constrained to `letters`, or free."""
+    with jax.enable_x64(True):
+        params = np.asarray(
+            _params_from_lengths_angles(jnp.asarray(lengths), jnp.asarray(angles), space_group)
+        )
+    sites = len(species)
+    num_ops = int(group_tables().num_ops[space_group])
+    site_ops = np.tile(np.arange(MAX_OPS) < num_ops, (sites, 1))
+    projection = np.tile(np.eye(3), (sites, 1, 1))
+    if letters is not None:
+        positions = {p.letter: p for p in wyckoff_positions(space_group)}
+        site_ops = np.stack([positions[letter].site_ops for letter in letters])
+        projection = np.stack([positions[letter].projection for letter in letters])
+    return Crystal(
+        np.asarray(species, np.int32),
+        np.asarray(frac_coords, np.float64),
+        np.ones(sites, bool),
+        params,
+        np.int32(space_group),
+        site_ops,
+        projection,
+    )
+
+
+def lattice_of(crystal: Crystal) -> np.ndarray:
+    """The conventional cell in float64."""
+    with jax.enable_x64(True):
+        params = jnp.asarray(np.asarray(crystal.lattice_params, np.float64))
+        return np.asarray(_lattice_matrix(params, int(crystal.space_group)))
+
+
+def random_shape(rng, space_group, ratio=1.4, angles=(75.0, 105.0)) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of a cell with volume near 1 (exact where angles are 90°) and angles of the family."""
+    family = int(group_tables().family[space_group])
+    lengths = np.exp(rng.uniform(-np.log(ratio), np.log(ratio), 3))
+    angle = rng.uniform(*angles, 3)
+    if family >= 3:
+        lengths[1] = lengths[0]
+    if family == 5:
+        lengths[2] = lengths[0]
+    if family >= 1:
+        angle[[0, 2]] = 90.0
+    if family >= 2:
+        angle[1] = 90.0
+    if family == 4:
+        angle[2] = 120.0
+    return lengths / np.prod(lengths) ** (1 / 3), angle
+
+
+def random_point(rng, position) -> np.ndarray:
+    """A point of a Wyckoff position's representative subspace."""
+    return position.origin + rng.uniform(size=position.num_free) @ position.basis
+
+
+def random_crystal(
+    rng, space_group, num_sites=2, special=False, constrained=False, volume=(15.0, 25.0), clearance=0.6
+) -> Crystal:
+    """Random sites in a random cell of realistic density; no two atoms nearer than `clearance` Å.
+
+    Args:
+      rng: numpy Generator.
+      space_group: 1-230.
+      num_sites: inequivalent sites.
+      special: the first site lies on a random special position, where there is one.
+      constrained: sites are constrained to their positions, rather than free.
+      volume: bounds in Å³ an atom.
+      clearance: Å.
+    """
+    positions = wyckoff_positions(space_group)
+    rotations, translations, _ = group_operations(space_group)
+    for _ in range(200):
+        chosen = [positions[-1]] * num_sites
+        if special:
+            chosen[0] = positions[rng.integers(max(len(positions) - 1, 1))]
+        points = [random_point(rng, position) for position in chosen]
+        if not constrained:  # any atom of the orbit will do
+            ops = rng.integers(len(rotations), size=num_sites)
+            points = [rotations[g] @ x + translations[g] for g, x in zip(ops, points, strict=True)]
+        lengths, angles = random_shape(rng, space_group)
+        atoms = sum(position.multiplicity for position in chosen)
+        lengths = lengths * (rng.uniform(*volume) * atoms) ** (1 / 3)
+        crystal = make_crystal(
+            space_group,
+            lengths,
+            angles,
+            rng.choice(np.arange(1, 90), num_sites, replace=False),
+            points,
+            [position.letter for position in chosen] if constrained else None,
+        )
+        images, _, _ = distinct_images(crystal)
+        if len(images) * group_tables().num_centring[space_group] != atoms:
+            continue
+        if shortest_distance(images, crystal) > clearance:
+            return crystal
+    raise AssertionError(f"no crystal of group {space_group} with atoms {clearance} Å apart")
+
+
+def distinct_images(crystal: Crystal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms of the primitive cell: frac_coords [n, 3], their sites [n] and operations [n].
+
+    Images that coincide are listed once, under their first operation.
+    """
+    space_group = int(crystal.space_group)
+    rotations, translations, primitive = group_operations(space_group)
+    coords, sites, ops = [], [], []
+    for site in np.flatnonzero(crystal.node_mask):
+        found = np.zeros((0, 3))
+        for g in np.flatnonzero(np.asarray(crystal.site_ops)[site]):
+            image = rotations[g] @ np.asarray(crystal.frac_coords, np.float64)[site] + translations[g]
+            offset = (found - image) @ np.linalg.inv(primitive)
+            if (np.abs(offset - np.round(offset)).max(axis=1, initial=0) < 1e-6).any():
+                continue
+            found = np.concatenate([found, image[None]])
+            ops.append(g)
+        coords.append(found)
+        sites += [site] * len(found)
+    return np.concatenate(coords), np.array(sites), np.array(ops)
+
+
+def shortest_distance(images: np.ndarray, crystal: Crystal) -> float:
+    """The least distance between atoms, Å; for cells that are not skewed much."""
+    lattice = lattice_of(crystal)
+    centring = centring_translations(int(crystal.space_group))
+    difference = (images[:, None] - images[None])[:, :, None] + centring
+    difference = difference - np.round(difference)
+    squared = (((difference[..., None, :] + _SHIFTS) @ lattice) ** 2).sum(-1)
+    return float(np.sqrt(np.where(squared < 1e-8, np.inf, squared).min()))
+
+
+class PrimitiveCell(NamedTuple):
+    """A crystal written out in group 1.
+
+    Attributes:
+      crystal: every atom of the primitive cell is a site of its own.
+      site_index: [n] the inequivalent site that atom n is an image of, -1 on padding.
+      first: [sites] the atom that stands for each inequivalent site.
+      turn: [3, 3] Cartesian rows of the crystal @ turn = rows in the cell of group 1.
+    """
+
+    crystal: Crystal
+    site_index: np.ndarray
+    first: np.ndarray
+    turn: np.ndarray
+
+
+def primitive_cell(crystal: Crystal, max_nodes: int | None = None) -> PrimitiveCell:
+    """Writes a crystal out as all atoms of its primitive cell, in group 1."""
+    images, site_index, ops = distinct_images(crystal)
+    primitive = group_operations(int(crystal.space_group))[2]
+    vectors = primitive @ lattice_of(crystal)
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = (vectors @ vectors.T) / np.outer(lengths, lengths)
+    angles = np.degrees(np.arccos([cosines[1, 2], cosines[0, 2], cosines[0, 1]]))
+    written_out = make_crystal(
+        1, lengths, angles, np.asarray(crystal.species)[site_index], images @ np.linalg.inv(primitive)
+    )
+    turn = np.linalg.inv(vectors) @ lattice_of(written_out)
+    assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-9)
+    sites = np.flatnonzero(crystal.node_mask)
+    first = np.array([np.flatnonzero((site_index == site) & (ops == 0))[0] for site in sites])
+    if max_nodes is not None:
+        written_out = pad(written_out, max_nodes)
+        site_index = np.pad(site_index, (0, max_nodes - len(site_index)), constant_values=-1)
+    return PrimitiveCell(written_out, site_index, first, turn)
+
+
+def random_params(seed: int, config: NetworkConfig, crystal: Crystal):
+    """Network parameters none of which is zero: output layers and biases too."""
+    params = init_params(jax.random.key(seed), config, crystal)
+    rng = np.random.default_rng(seed)
+
+    def fill(leaf):
+        noise = rng.normal(size=leaf.shape)
+        if leaf.ndim == 2:
+            scale = leaf.shape[0] ** -0.5
+            return jnp.asarray(np.where(np.asarray(leaf) == 0, scale * noise, leaf), leaf.dtype)
+        return jnp.asarray(np.asarray(leaf) + 0.1 * noise, leaf.dtype)
+
+    return jax.tree.map(fill, params)
+
+
+def free_capacity(crystal: Crystal) -> ImageCapacity:
+    return ImageCapacity.free(crystal.species.shape[-1])
