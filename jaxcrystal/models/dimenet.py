@@ -122,9 +122,7 @@ class DimeNet(nn.Module):
         order = _order_of_harmonic(config.num_spherical)
         harmonics = jnp.concatenate(real_harmonics(edges.direction, config.num_spherical - 1), axis=-1)
         incoming = harmonics[:, :, None] * spherical[:, order]
-        outgoing = jnp.concatenate(
-            real_harmonics(edges.sender_direction, config.num_spherical - 1), axis=-1
-        )
+        outgoing = jnp.concatenate(real_harmonics(edges.sender_direction, config.num_spherical - 1), axis=-1)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=x.dtype)
         return _Geometry(
             radial=radial_basis(x, frequencies) * fade[:, None],
@@ -153,7 +151,9 @@ class EmbeddingBlock(nn.Module):
     ) -> Float[Array, "edges hidden"]:
         config = self.config
         uniform = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
-        species = nn.Embed(119, config.hidden, embedding_init=uniform, name="species")(graph.nodes.species)
+        species = nn.Embed(
+            119, config.hidden, embedding_init=uniform, param_dtype=radial.dtype, name="species"
+        )(graph.nodes.species)
         # One product on the nodes and one on the edges instead of one on [x_i, x_j, rbf].
         nodes = graph.nodes.species.shape[0]
         to_receiver = Dense(config.hidden, use_bias=False, name="receiver")(species)
@@ -234,7 +234,7 @@ class OutputBlock(nn.Module):
             x = x.reshape(geometry.nodes, -1, config.hidden).sum(1)
         x = Dense(config.output, use_bias=False, name="up")(x)
         if config.edge_outputs:
-            x = nn.LayerNorm(name="norm")(x)
+            x = nn.LayerNorm(param_dtype=x.dtype, name="norm")(x)
         for layer in range(config.output_layers):
             x = jax.nn.silu(Dense(config.output, name=f"dense_{layer}")(x))
         x = Dense(config.num_outputs, use_bias=False, zero_init=True, name="out")(x)
