@@ -1,0 +1,268 @@
+"""The command line: what it writes, and every mistake in one line with exit code 2."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from jaxcrystal import cli
+from tests.sampling.conftest import make_tiny_model
+
+COMMAND = Path(sys.executable).with_name("jaxcrystal")
+SAMPLE = ["sample", "--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "3", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    make_tiny_model().save(folder)
+    return folder
+
+
+@pytest.fixture
+def sample_arguments(model_folder, tmp_path):
+    """Arguments of a request that works; others replace or follow them."""
+
+    def make(*more: str, sites: tuple[str, ...] = ("--sites", "Ba=1,Ti=1,O=1"), group: str = "221"):
+        return [
+            *("sample", "--space-group", group, *sites, "--count", "3", "--steps-per-level", "2"),
+            *("--model", str(model_folder), "--out", str(tmp_path / "out"), "--batch-size", "4", *more),
+        ]
+
+    return make
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-m", "jaxcrystal.cli"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300, **options)
+
+
+def read_summary(folder: Path) -> list[dict[str, str]]:
+    with (folder / "summary.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.cli
+def test_installed_command_samples(sample_arguments, tmp_path) -> None:
+    done = run(*sample_arguments("--format", "cif,extxyz"))
+    assert done.returncode == 0, done.stderr
+    assert "3 crystals: " in done.stdout
+    assert len(read_summary(tmp_path / "out")) == 3
+    assert len(list((tmp_path / "out").glob("*.cif"))) == 3
+    assert (tmp_path / "out" / "structures.extxyz").exists()
+    # the second time the folder is in use
+    again = run(*sample_arguments())
+    assert again.returncode == 2
+    assert again.stdout == ""
+    assert again.stderr == (
+        f"jaxcrystal: error: {tmp_path / 'out'} is not empty: choose another --out, nothing is overwritten\n"
+    )
+
+
+@pytest.mark.cli
+def test_help_is_quick_and_complete() -> None:
+    done = run("--help", env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0
+    for command in ("sample", "prepare", "train", "info"):
+        assert command in done.stdout
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"jax.numpy", "pymatgen.core", "spglib", "flax", "orbax.checkpoint"}
+
+
+@pytest.mark.parametrize("command", ["sample", "prepare", "train", "info"])
+def test_help_of_commands(command, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    if command != "info":
+        assert "examples:" in text
+    if command == "sample":
+        for default in ("(default: 16)", "(default: 40)", "(default: cif)", "(default: auto)"):
+            assert default in text
+
+
+def test_sample_of_two_groups(sample_arguments, tmp_path, capsys) -> None:
+    sites = ("--wyckoff", "Ba=a,Ti=b,O=c")
+    assert cli.main(sample_arguments("--tau", "0.1", sites=sites, group="221,Fm-3m")) == 0
+    rows = read_summary(tmp_path / "out")
+    assert [row["requested_group"] for row in rows] == ["221"] * 3 + ["225"] * 3
+    assert capsys.readouterr().out.count("_225") == 3
+
+
+def test_elements_never_seen_are_a_warning(sample_arguments, tmp_path, capsys, monkeypatch) -> None:
+    from jaxcrystal.sampling import runner
+    from jaxcrystal.sampling.samples import Samples
+
+    monkeypatch.setattr(runner, "sample_orders", lambda *_, **__: Samples([]))
+    assert cli.main(sample_arguments(sites=("--sites", "U=1,O=2"))) == 0
+    assert "jaxcrystal: warning: the model has never seen U:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "message"),
+    [
+        ([], {"group": "0"}, "space group 0 does not exist"),
+        ([], {"group": "231"}, "space group 231 does not exist"),
+        ([], {"group": "14"}, "free angles, which are not supported yet"),
+        ([], {"group": "Pm-9m"}, "unknown space group 'Pm-9m'"),
+        ([], {"sites": ("--sites", "Xx=1")}, "unknown element 'Xx'"),
+        ([], {"sites": ("--sites", "Ba=0")}, "Ba has 0 sites"),
+        ([], {"sites": ("--sites", "Ba=-2")}, "Ba has -2 sites"),
+        ([], {"sites": ("--sites", "Ba=21")}, "at most 20 are supported"),
+        ([], {"sites": ("--sites", "Ba=a")}, "for letters use --wyckoff"),
+        ([], {"sites": ("--wyckoff", "Ba=z")}, "has no Wyckoff position 'z'"),
+        ([], {"sites": ("--wyckoff", "Ba=a,O=a")}, "is given 2 times"),
+        (["--letters", "free"], {"sites": ("--wyckoff", "Ba=a")}, "--letters free goes with --sites"),
+        (["--count", "0"], {}, "--count is 0; it must be at least 1"),
+        (["--steps-per-level", "0"], {}, "--steps-per-level is 0"),
+        (["--batch-size", "-1"], {}, "--batch-size is -1"),
+        (["--tau", "-1"], {}, "--tau is -1.0"),
+        (["--seed", "-1"], {}, "seed is -1"),
+        (["--format", "pdb"], {}, "unknown format 'pdb'"),
+        (["--trajectory", "3"], {}, "must divide the 4 steps"),
+        (["--model", "/nowhere"], {}, "/nowhere holds no model"),
+        (["--out", "/proc/nowhere/out"], {}, "cannot write to /proc/nowhere/out"),
+    ],
+)
+def test_wrong_requests(sample_arguments, capsys, more, changes, message) -> None:
+    assert cli.main(sample_arguments(*more, **changes)) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("jaxcrystal: error: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["smaple"], "invalid choice: 'smaple'"),
+        (["sample", "--space-group", "221", "--out", "x"], "--sites --wyckoff is required"),
+        ([*SAMPLE, "--sites", "Ba=1", "--out", "x"], "not allowed with argument"),
+        ([*SAMPLE], "--out"),
+        ([*SAMPLE, "--out", "x", "--count", "many"], "invalid int value: 'many'"),
+        ([*SAMPLE, "--out", "x", "--letters", "loose"], "invalid choice: 'loose'"),
+    ],
+)
+def test_wrong_arguments(capsys, arguments, message) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxcrystal: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_interruption(sample_arguments, capsys, monkeypatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxcrystal.sampling.runner.sample_orders", interrupt)
+    assert cli.main(sample_arguments()) == 130
+    assert capsys.readouterr().err == "jaxcrystal: interrupted\n"
+
+
+def test_full_disk(sample_arguments, capsys, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/out/summary.csv")
+
+    monkeypatch.setattr("jaxcrystal.sampling.runner.sample_orders", full)
+    assert cli.main(sample_arguments()) == 2
+    assert capsys.readouterr().err == "jaxcrystal: error: No space left on device (/out/summary.csv)\n"
+
+
+@pytest.mark.cli
+def test_output_into_a_closed_pipe(model_folder) -> None:
+    """`jaxcrystal info MODEL | true`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxcrystal.cli", "info", str(model_folder)],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_prepare(tmp_path, capsys) -> None:
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
+    (tmp_path / "files").mkdir()
+    salt.to(str(tmp_path / "files" / "salt.cif"))
+    (tmp_path / "files" / "broken.cif").write_text("data_nothing\n")
+    arguments = ["prepare", str(tmp_path / "files"), "--out", str(tmp_path / "data.npz"), "--processes", "1"]
+    assert cli.main(arguments) == 0
+    assert "2 structures read, 1 accepted" in capsys.readouterr().out
+    assert "broken.cif" in (tmp_path / "rejected.csv").read_text()
+
+    assert cli.main(["info", str(tmp_path / "data.npz")]) == 0
+    text = capsys.readouterr().out
+    assert "structures: 1, 1 with a group from 16 to 230" in text
+    assert "225 Fm-3m (1)" in text
+    assert "Na Cl" in text
+
+    assert cli.main(arguments) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "/nowhere.cif", "--out", "{}/x.npz"], "/nowhere.cif"),
+        (["prepare", "aflow", "--out", "{}/x.npz", "--max-sites", "0"], "--max-sites is 0"),
+        (["train", "/nowhere.toml"], "cannot read /nowhere.toml"),
+        (["train", "{}/run.toml", "--set", "optimizer.speed=3"], "unknown setting 'optimizer.speed'"),
+        (["train", "{}/run.toml", "--set", "optimizer.steps"], "expected key=value"),
+        (["train", "{}/run.toml", "--set", "data.train=/nowhere.npz"], "/nowhere.npz does not exist"),
+        (["info", "/nowhere"], "/nowhere holds no model"),
+        (["info", "{}/run.toml"], "is not a prepared data set"),
+    ],
+)
+def test_wrong_files(tmp_path, capsys, arguments, message) -> None:
+    (tmp_path / "run.toml").write_text('out = "nowhere"\n')
+    assert cli.main([word.format(tmp_path) for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxcrystal: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_train_passes_on_what_was_set(tmp_path, capsys, monkeypatch) -> None:
+    seen = {}
+
+    def train(config, resume):
+        seen.update(config=config, resume=resume)
+        return config.out
+
+    monkeypatch.setattr("jaxcrystal.training.loop.train", train)
+    (tmp_path / "run.toml").write_text("[optimizer]\nsteps = 5\nbatch_size = 2\n")
+    more = ["--set", "optimizer.steps=7", f"out={tmp_path}/run", "--set", "seed=3", "--resume"]
+    assert cli.main(["train", str(tmp_path / "run.toml"), *more]) == 0
+    config = seen["config"]
+    assert (config.optimizer.steps, config.optimizer.batch_size, config.seed) == (7, 2, 3)
+    assert seen["resume"]
+    assert f"--model {tmp_path}/run" in capsys.readouterr().out
+
+
+def test_info_of_a_model(model_folder, capsys) -> None:
+    assert cli.main(["info", str(model_folder)]) == 0
+    text = capsys.readouterr().out
+    assert f"model: {model_folder}" in text
+    assert "elements seen (6): Li O Na Cl Ti Ba" in text
+    assert "1 blocks, 16 wide" in text
+
+
+def test_info_of_the_installation(capsys) -> None:
+    from jaxcrystal.sampling.info import describe_installation
+
+    text = describe_installation()
+    assert "jax " in text
+    assert "devices: " in text
