@@ -4,15 +4,17 @@ python -m benchmarks.sampler [--batch 64] [--sites 4] [--model DIR] [--quick]
 """
 
 import argparse
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from benchmarks.harness import matrix_product_rate, measure, peak_memory_gib, save
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.batches import letter_tables
-from jaxcrystal.diffusion.langevin import LangevinConfig, anneal, init_state, langevin_step
+from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal, init_state, langevin_step
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.dimenet import DimeNet
@@ -21,8 +23,9 @@ from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import params_from_lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
-from jaxcrystal.training.model import load_model
-from jaxcrystal.training.step import image_capacity, init_state as init_training, make_update
+from jaxcrystal.training.model import Model, load_model
+from jaxcrystal.training.step import image_capacity, make_update
+from jaxcrystal.training.step import init_state as init_training
 
 #: Groups of the paper's speed table in `README.md`.
 GROUPS = (225, 62, 194, 221, 166, 139)
@@ -86,7 +89,9 @@ def main() -> None:
     print(f"peak memory {peak_memory_gib():.2f} GiB; written to {save('sampler', results)}")
 
 
-def time_parts(model, crystals: Crystal, capacity: ImageCapacity, rate: float, name: str) -> dict:
+def time_parts(
+    model: Model, crystals: Crystal, capacity: ImageCapacity, rate: float, name: str
+) -> dict[str, Any]:
     """Times search, network, Langevin step and training step of one batch."""
     batch = crystals.species.shape[0]
     sigma = jnp.array([0.2, 1.0])
@@ -94,23 +99,23 @@ def time_parts(model, crystals: Crystal, capacity: ImageCapacity, rate: float, n
     network = DimeNet(config.dimenet, config.graph.cutoff)
     crystals = jax.tree.map(jnp.asarray, crystals)
 
-    def search(crystals):
+    def search(crystals: Crystal) -> Any:
         return jax.vmap(lambda c: build_multigraph(c, config.graph, capacity))(crystals)
 
     graphs = jax.jit(search)(crystals)
     timings = {"search": measure(search, crystals)}
-    timings["network"] = measure(
-        lambda params, graphs: jax.vmap(lambda g: network.apply({"params": params}, g, jnp.log(sigma)))(graphs),
-        model.params,
-        graphs,
-    )
+
+    def apply(params: Any, graphs: Any) -> Any:
+        return jax.vmap(lambda g: network.apply({"params": params}, g, jnp.log(sigma)))(graphs)
+
+    timings["network"] = measure(apply, model.params, graphs)
     estimate = make_estimate_fn(config, capacity)
     keys = jax.random.split(jax.random.key(0), batch)
     states = jax.jit(jax.vmap(init_state))(keys, crystals)
     states = states._replace(crystal=crystals)
     langevin = LangevinConfig(model.schedule)
 
-    def step(params, keys, states):
+    def step(params: Any, keys: Array, states: LangevinState) -> LangevinState:
         return jax.vmap(lambda k, s: langevin_step(estimate, params, k, s, sigma, langevin))(keys, states)
 
     timings["langevin_step"] = measure(step, model.params, keys, states)
@@ -131,7 +136,7 @@ def time_parts(model, crystals: Crystal, capacity: ImageCapacity, rate: float, n
     return timings | {"network_share": share, "training_share": train_share, "occupied_edges": occupied}
 
 
-def time_sampling(model, crystals: Crystal, capacity: ImageCapacity, name: str) -> dict:
+def time_sampling(model: Model, crystals: Crystal, capacity: ImageCapacity, name: str) -> dict[str, Any]:
     """Times whole samplings at T = 80."""
     batch = crystals.species.shape[0]
     config = LangevinConfig(model.schedule, steps_per_level=80)
@@ -144,8 +149,9 @@ def time_sampling(model, crystals: Crystal, capacity: ImageCapacity, name: str) 
         jax.tree.map(jnp.asarray, crystals),
         runs=3,
     )
-    print(f"  sampling at T = 80: {batch / timing.median:.2f} structures/s; compiled in {timing.compile:.1f} s")
-    return {"sampling_t80": timing, "structures_per_second_t80": batch / timing.median}
+    rate = batch / timing.median
+    print(f"  sampling at T = 80: {rate:.2f} structures/s; compiled in {timing.compile:.1f} s")
+    return {"sampling_t80": timing, "structures_per_second_t80": rate}
 
 
 if __name__ == "__main__":

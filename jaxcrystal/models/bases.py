@@ -7,6 +7,7 @@ product.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,7 @@ def bessel_zeros(num_spherical: int, num_radial: int) -> np.ndarray:
         brackets = np.array(
             [
                 optimize.brentq(lambda z, order=order: special.spherical_jn(order, z), low, high, xtol=1e-14)
-                for low, high in zip(brackets[:-1], brackets[1:], strict=True)
+                for low, high in pairwise(brackets)
             ]
         )
         zeros.append(brackets[:num_radial])
@@ -91,13 +92,12 @@ def _bessel_series(num_spherical: int, num_radial: int) -> np.ndarray:
     for order, zeros in enumerate(bessel_zeros(num_spherical, num_radial)):
         for zero in zeros:
             norm = np.sqrt(2.0) / abs(special.spherical_jn(order + 1, zero))
-            columns.append(
-                np.polynomial.chebyshev.chebinterpolate(
-                    lambda y, order=order, zero=zero, norm=norm: norm
-                    * special.spherical_jn(order, zero * (y + 1) / 2),
-                    _CHEBYSHEV_TERMS - 1,
-                )
-            )
+
+            def function(y: np.ndarray, order: int = order, zero: float = zero) -> np.ndarray:
+                return special.spherical_jn(order, zero * (y + 1) / 2)
+
+            series = np.polynomial.chebyshev.chebinterpolate(function, _CHEBYSHEV_TERMS - 1)  # type: ignore[type-var]
+            columns.append(norm * series)
     return np.stack(columns, axis=1)
 
 

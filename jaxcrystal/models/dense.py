@@ -42,6 +42,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*rows width"]) -> Float[Array, "*rows features"]:
+        """Returns x @ kernel + bias."""
         init = nn.initializers.zeros if self.zero_init else nn.initializers.glorot_uniform()
         kernel = self.param("kernel", init, (x.shape[-1], self.features), x.dtype)
         y = _product(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], self.features)

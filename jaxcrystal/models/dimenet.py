@@ -149,6 +149,7 @@ class EmbeddingBlock(nn.Module):
     def __call__(
         self, graph: jraph.GraphsTuple, radial: Array, log_sigma: Array | None
     ) -> Float[Array, "edges hidden"]:
+        """Returns the first messages."""
         config = self.config
         uniform = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
         species = nn.Embed(
@@ -179,6 +180,7 @@ class InteractionBlock(nn.Module):
     def __call__(
         self, messages: Float[Array, "edges hidden"], geometry: _Geometry, graph: jraph.GraphsTuple
     ) -> Float[Array, "edges hidden"]:
+        """Returns the messages after one round."""
         config = self.config
         act = jax.nn.silu
         x_ji = act(Dense(config.hidden, name="ji")(messages))
@@ -228,6 +230,7 @@ class OutputBlock(nn.Module):
 
     @nn.compact
     def __call__(self, messages: Array, geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
+        """Returns [edges, num_outputs], or [num_outputs] pooled."""
         config = self.config
         x = Dense(config.hidden, use_bias=False, name="radial")(geometry.radial) * messages
         if not config.edge_outputs:

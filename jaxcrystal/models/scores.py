@@ -79,7 +79,7 @@ def make_estimate_fn(config: NetworkConfig, capacity: ImageCapacity) -> Estimate
 
     def estimate(params: Any, crystal: Crystal, sigma: Array) -> NoiseEstimate:
         graph = build_multigraph(crystal, config.graph, capacity)
-        outputs = model.apply({"params": params}, graph, jnp.log(sigma))
+        outputs: Array = model.apply({"params": params}, graph, jnp.log(sigma))  # type: ignore[assignment]
         return reduce_edges(outputs, graph, crystal, config.dimenet.envelope_exponent)
 
     return estimate

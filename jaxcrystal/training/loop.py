@@ -157,16 +157,16 @@ def _run(
             done, last = step + 1, step + 1 == total
             bar.update()
             if done % log.every == 0 or last:
-                mean = Metrics(*(float(np.mean([np.asarray(x) for x in column])) for column in zip(*recent)))  # noqa: B905
+                mean = {name: float(np.mean([getattr(m, name) for m in recent])) for name in Metrics._fields}
                 recent = []
-                if not np.isfinite([mean.coords, mean.lattice]).all():
+                if not np.isfinite(list(mean.values())).all():
                     raise DataError(f"the loss became non-finite by step {done}; the last checkpoint is kept")
                 seconds = time.perf_counter() - started
                 rate = (done - first_step) * size / seconds
                 bar.set_postfix_str(
-                    f"{rate:.0f} structures/s, coords {mean.coords:.3f}, lattice {mean.lattice:.3f}"
+                    f"{rate:.0f} structures/s, coords {mean['coords']:.3f}, lattice {mean['lattice']:.3f}"
                 )
-                row = (done, done * size, round(seconds, 1), float(learning_rate(step)), *mean)
+                row = (done, done * size, round(seconds, 1), float(learning_rate(step)), *mean.values())
                 _append(out / "log.csv", _LOG_COLUMNS, [row])
             if validation is not None and (last or (log.validate_every and done % log.validate_every == 0)):
                 losses = validate(
@@ -178,7 +178,8 @@ def _run(
                 )
                 rows = [(done, *row) for result in losses for row in result.rows()]
                 _append(out / "validation.csv", _VALIDATION_COLUMNS, rows)
-                bar.write("\n".join(f"step {done}: {result.describe()}" for result in losses), file=sys.stderr)
+                for result in losses:
+                    bar.write(f"step {done}: {result.describe()}", file=sys.stderr)
             if done % log.checkpoint_every == 0 or last:
                 checkpoints.save(state)
                 export(state, losses)

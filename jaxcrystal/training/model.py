@@ -59,7 +59,7 @@ class Model:
             "schedule": asdict(self.schedule),
             "info": self.info,
         }
-        write_atomically(folder / "weights.npz", lambda file: np.savez(file, **arrays))
+        write_atomically(folder / "weights.npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
         self.letters.save(folder / "letters.json")
         write_text(folder / "model.toml", tomli_w.dumps(settings))
 

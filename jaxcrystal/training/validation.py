@@ -34,7 +34,7 @@ class LevelLosses:
 
     def means(self) -> dict[str, float]:
         """Returns the mean over the levels of both losses."""
-        return {"coords": round(float(self.coords.mean()), 4), "lattice": round(float(self.lattice.mean()), 4)}
+        return {name: round(float(getattr(self, name).mean()), 4) for name in ("coords", "lattice")}
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Returns (sites, level, σ_X, σ_L, coords, lattice) for each level."""
@@ -84,9 +84,7 @@ def validate(
             padded = np.concatenate([members, np.full(-len(members) % _BATCH, -1)]).reshape(-1, _BATCH)
             crystals = [to_crystals(dataset, rows, int(bucket), sites == "constrained") for rows in padded]
             whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *crystals)
-            level_losses = make_level_losses(
-                network, schedule, image_capacity(whole, sites == "constrained")
-            )
+            level_losses = make_level_losses(network, schedule, image_capacity(whole, sites == "constrained"))
             for number, batch in enumerate(crystals):
                 key = jax.random.fold_in(jax.random.key(seed), int(bucket) * 1000 + number)
                 losses = level_losses(params, key, batch)

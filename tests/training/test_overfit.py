@@ -1,0 +1,63 @@
+"""Trained on four simple crystals, the model gives them back."""
+
+import numpy as np
+import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
+from jaxcrystal.config import from_dict
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.prepare import prepare
+from jaxcrystal.sampling.orders import Order
+from jaxcrystal.sampling.runner import sample
+from jaxcrystal.training.config import TrainConfig
+from jaxcrystal.training.loop import train
+from jaxcrystal.training.model import load_model
+
+CRYSTALS = {
+    "NaCl": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3]),
+    "CsCl": Structure.from_spacegroup("Pm-3m", Lattice.cubic(4.12), ["Cs", "Cl"], [[0] * 3, [0.5] * 3]),
+    "ZnS": Structure.from_spacegroup("F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0] * 3, [0.25] * 3]),
+    "SrTiO3": Structure.from_spacegroup(
+        "Pm-3m", Lattice.cubic(3.91), ["Sr", "Ti", "O"], [[0] * 3, [0.5] * 3, [0.5, 0.5, 0]]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def overfit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("overfit")
+    for name, structure in CRYSTALS.items():
+        structure.to(filename=str(folder / f"{name}.cif"))
+    prepare(folder, folder / "four.npz", processes=1, progress=False)
+    config = from_dict(
+        TrainConfig,
+        {
+            "out": str(folder / "run"),
+            "data": {"train": str(folder / "four.npz")},
+            "network": {
+                "graph": {"max_neighbors": 16, "lattice_vectors": 60},
+                "dimenet": {"hidden": 32, "interaction": 16, "output": 32, "blocks": 1, "num_spherical": 3},
+            },
+            "optimizer": {"steps": 1200, "batch_size": 16, "learning_rate": 3e-3, "constrained_share": 1.0},
+            "log": {"every": 200, "checkpoint_every": 1200, "validate_every": 0},
+        },
+    )
+    return load_model(train(config, progress=False)), Dataset.load(folder / "four.npz")
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_sampling_gives_back_what_was_learnt(overfit, name):
+    model, dataset = overfit
+    index = next(n for n, key in enumerate(dataset.ids) if name in key)
+    order = Order.of_structure(dataset, index)
+    target = CRYSTALS[name]
+    matcher = StructureMatcher()
+    found = 0
+    for crystal in sample(order, count=64, model=model, seed=1):
+        structure = crystal.to_pymatgen().get_primitive_structure()
+        primitive = target.get_primitive_structure()
+        lengths_agree = np.allclose(structure.lattice.abc, primitive.lattice.abc, rtol=0.03)
+        found += matcher.fit(structure, primitive) and lengths_agree
+    assert found >= 0.9 * 64
