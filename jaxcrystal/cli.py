@@ -49,9 +49,9 @@ the reason in rejected.csv beside the file: unreadable, disordered, too many sit
 
 _TRAIN_EXAMPLES = """\
 examples:
-  jaxcrystal train configs/small.toml
-  jaxcrystal train configs/small.toml --set data.train=my_data.npz optimizer.steps=50000 out=runs/mine
-  jaxcrystal train configs/small.toml --resume
+  jaxcrystal train configs/aflow.toml
+  jaxcrystal train configs/aflow.toml --set data.train=my_data.npz optimizer.steps=50000 out=runs/mine
+  jaxcrystal train configs/aflow.toml --resume
 
 The run folder (setting `out`) is a model folder: `jaxcrystal sample --model RUN` uses it
 from the first checkpoint on. It holds log.csv (losses) and validation.csv (losses by noise

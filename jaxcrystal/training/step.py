@@ -97,7 +97,7 @@ def make_update(
         metrics = Metrics(
             losses.coords.sum() / jnp.maximum(losses.coords_weight.sum(), 1.0),
             losses.lattice.sum() / jnp.maximum(losses.lattice_weight.sum(), 1.0),
-            optax.global_norm(gradient),
+            jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient))),
         )
         return TrainState(state.step + 1, params, ema, opt_state), metrics
 
