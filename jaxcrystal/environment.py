@@ -33,8 +33,8 @@ def warn_if_broken() -> None:
         )
 
 
-def double_precision() -> AbstractContextManager[None]:
-    """Returns a context in which jax computes in float64, in this thread only.
+def double_precision(enabled: bool = True) -> AbstractContextManager[None]:
+    """Returns a context in which jax computes in float64 (or, if not enabled, float32), in this thread only.
 
     `jax.enable_x64` is missing from the oldest releases we admit, and the name that they
     have instead is deprecated in the newest.
@@ -42,7 +42,7 @@ def double_precision() -> AbstractContextManager[None]:
     import jax
 
     if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
+        return jax.enable_x64(enabled)
     from jax.experimental import enable_x64  # type: ignore[attr-defined]
 
-    return enable_x64(True)
+    return enable_x64(enabled)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import NetworkConfig, init_params
 from jaxcrystal.symmetry.groups import group_tables
@@ -54,7 +55,7 @@ def pad(crystal: Crystal, max_nodes: int) -> Crystal:
 
 def make_crystal(space_group, lengths, angles, species, frac_coords, letters=None) -> Crystal:
     """A numpy crystal in float64; sites are constrained to `letters`, or free."""
-    with jax.enable_x64(True):
+    with double_precision():
         params = np.asarray(
             _params_from_lengths_angles(jnp.asarray(lengths), jnp.asarray(angles), space_group)
         )
@@ -79,7 +80,7 @@ def make_crystal(space_group, lengths, angles, species, frac_coords, letters=Non
 
 def lattice_of(crystal: Crystal) -> np.ndarray:
     """The conventional cell in float64."""
-    with jax.enable_x64(True):
+    with double_precision():
         params = jnp.asarray(np.asarray(crystal.lattice_params, np.float64))
         return np.asarray(_lattice_matrix(params, int(crystal.space_group)))
 

@@ -59,9 +59,7 @@ def denoising_loss(
     noised = jax.tree.map(lambda a, b: jnp.where(usable, a, b), noised, crystal)
 
     # Both terms in one evaluation: half the program, and larger products.
-    both = jax.tree.map(
-        lambda a, b: jnp.stack([a, b]), move_sites(crystal, sigma[0] * coords_noise), noised
-    )
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), move_sites(crystal, sigma[0] * coords_noise), noised)
     guess = jax.vmap(lambda c: estimate(params, c, sigma))(both)
     free = num_free_coords(crystal)
     coords_loss = ((guess.coords[0] - coords_noise) ** 2).sum() / jnp.maximum(free, 1.0)

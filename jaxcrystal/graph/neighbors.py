@@ -232,7 +232,9 @@ def _reduced_lattice(lattice: Array, primitive: Array, config: GraphConfig) -> _
     return _Lattice(
         basis=basis,
         frac_basis=frac_basis,
-        to_reduced=jnp.linalg.inv(frac_basis),
+        # The conventional vectors are lattice vectors: their coefficients are integers.
+        # Without rounding, float32 loses three digits in a very skewed cell.
+        to_reduced=jnp.round(jnp.linalg.inv(frac_basis)),
         vectors=grid[shortest[:-1]],
         covered=jnp.minimum(jnp.sqrt(-negative[-1]), (config.grid + 1) * height),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jaxcrystal.environment import double_precision
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 
 LENGTH_SCALE = 10.0
@@ -96,6 +97,13 @@ def lattice_matrix(
     return rows * lengths[:, None]
 
 
+def host_lattice(lattice_params: Float[np.ndarray, "6"], space_group: int) -> Float[np.ndarray, "3 3"]:
+    """Returns `lattice_matrix` in float64 as a numpy array, for work on the host."""
+    with double_precision():
+        params = jnp.asarray(np.asarray(lattice_params, np.float64))
+        return np.asarray(_compiled_lattice(params, np.int32(space_group)))
+
+
 def params_from_lengths_angles(
     lengths: Float[Array, "3"], angles: Float[Array, "3"], space_group: Int[Array, ""] | int
 ) -> Float[Array, "6"]:
@@ -125,6 +133,9 @@ def metric_gradient(
     """Returns the derivative of the metric by each lattice parameter; 0 where not free."""
     jacobian = jax.jacfwd(metric)(lattice_params, space_group)
     return jnp.where(free_params(space_group)[:, None, None], jnp.moveaxis(jacobian, -1, 0), 0.0)
+
+
+_compiled_lattice = jax.jit(lattice_matrix)
 
 
 def _family(space_group: Int[Array, ""] | int) -> Array:

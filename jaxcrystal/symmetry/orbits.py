@@ -7,14 +7,12 @@ position: exact, once the operations that made them are closed to a group.
 
 from functools import cache
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import lattice_matrix
+from jaxcrystal.symmetry.lattice import host_lattice
 from jaxcrystal.symmetry.wyckoff import coset_representatives, group_operations
 
 
@@ -112,9 +110,7 @@ def expand_crystal(
       in [0, 1), and site_index [n_atoms], the site that an atom is an image of.
     """
     space_group = int(crystal.space_group)
-    with jax.enable_x64(True):
-        lattice_params = jnp.asarray(np.asarray(crystal.lattice_params, np.float64))
-        lattice = np.asarray(lattice_matrix(lattice_params, space_group))
+    lattice = host_lattice(np.asarray(crystal.lattice_params, np.float64), space_group)
     sites = np.flatnonzero(np.asarray(crystal.node_mask))
     coords, site_ops = np.asarray(crystal.frac_coords, np.float64), np.asarray(crystal.site_ops)
     orbits = [expand_orbit(coords[site], site_ops[site], space_group) for site in sites]

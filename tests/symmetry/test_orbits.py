@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.environment import double_precision
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
 from jaxcrystal.symmetry.orbits import (
@@ -26,12 +27,12 @@ MERGE_DISTANCE = 0.3
 
 def _lattice_params(number, rng, shortest=5.0, longest=12.0):
     lengths, angles = rng.uniform(shortest, longest, 3), rng.uniform(80, 105, 3)
-    with jax.enable_x64(True):
+    with double_precision():
         return np.asarray(params_from_lengths_angles(jnp.array(lengths), jnp.array(angles), number))
 
 
 def _lattice(number, rng, shortest=5.0, longest=12.0):
-    with jax.enable_x64(True):
+    with double_precision():
         params = jnp.asarray(_lattice_params(number, rng, shortest, longest))
         return np.asarray(lattice_matrix(params, number))
 

@@ -8,8 +8,9 @@ from pymatgen.core import Lattice, Structure
 from jaxcrystal.config import from_dict
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
-from jaxcrystal.sampling.orders import Order
+from jaxcrystal.sampling.orders import SYMBOLS
 from jaxcrystal.sampling.runner import sample
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.loop import train
 from jaxcrystal.training.model import load_model
@@ -51,11 +52,16 @@ def overfit(tmp_path_factory):
 def test_sampling_gives_back_what_was_learnt(overfit, name):
     model, dataset = overfit
     index = next(n for n, key in enumerate(dataset.ids) if name in key)
-    order = Order.of_structure(dataset, index)
+    group, sites = int(dataset.space_group[index]), dataset.sites(index)
+    positions = wyckoff_positions(group)
+    letters = {
+        SYMBOLS[z]: positions[letter].letter
+        for z, letter in zip(dataset.species[sites], dataset.letters[sites], strict=True)
+    }
     target = CRYSTALS[name]
     matcher = StructureMatcher()
     found = 0
-    for crystal in sample(order, count=64, model=model, seed=1):
+    for crystal in sample(group, letters, 64, model=model, seed=1):
         structure = crystal.to_pymatgen().get_primitive_structure()
         primitive = target.get_primitive_structure()
         lengths_agree = np.allclose(structure.lattice.abc, primitive.lattice.abc, rtol=0.03)
