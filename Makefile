@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	rm -rf demo
-	$(BIN)/jaxcrystal sample --space-group 221 --sites Ba=1,Ti=1,O=1 --count 16 --out demo
+	$(BIN)/jaxcrystal sample --space-group 221 --wyckoff Ba=a,Ti=b,O=c --count 16 --out demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)

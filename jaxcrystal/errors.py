@@ -25,9 +25,9 @@ class Status(enum.IntFlag):
     def describe(self) -> str:
         """Returns the flags in words, `ok` for none."""
         words = {
-            Status.LATTICE_VECTORS: "the lattice is too flat or too small for the neighbour search; "
-            "raise lattice_vectors",
-            Status.IMAGES: "more atom images than slots; raise max_images",
+            Status.LATTICE_VECTORS: "the cell became too flat or too small for the neighbour search "
+            "(the model's graph.lattice_vectors)",
+            Status.IMAGES: "more atom images than the neighbour search has room for (max_images)",
             Status.NON_FINITE: "coordinates or lattice became non-finite",
         }
         return "; ".join(text for flag, text in words.items() if self & flag) or "ok"
