@@ -177,8 +177,9 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
     # Stage 2: those images at every lattice vector, [nodes, pairs, M]; keep K + 1.
     displacement = reduced @ lattice.basis
     offsets = lattice.vectors @ lattice.basis
-    all_squared = _gram_distances(displacement, offsets, jnp.where(own, self_distance**2, -1.0))
-    all_squared = jnp.where(squared[..., None] < 0.5 * _FAR, all_squared, _FAR)
+    all_squared = _gram_distances(displacement, offsets)
+    is_self = own[..., None] & (all_squared < self_distance**2)
+    all_squared = jnp.where((squared[..., None] < 0.5 * _FAR) & ~is_self, all_squared, _FAR)
     wanted = min(config.max_neighbors + 1, num_pairs * config.lattice_vectors)
     negative, chosen = jax.lax.top_k(-all_squared.reshape(nodes, -1), wanted)
     found = -negative < 0.5 * _FAR
@@ -193,7 +194,7 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
     last = jnp.where(found[:, -1] & (wanted > config.max_neighbors), distance[:, -1], config.cutoff)
     reach = jnp.minimum(last, config.cutoff)
     # An image at distance r needs lattice vectors up to r + |its shortest displacement|.
-    needed = reach[:, None] + jnp.sqrt(jnp.maximum(squared, 0.0))
+    needed = reach[:, None] + jnp.sqrt((displacement**2).sum(-1))
     matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * _FAR)
     status = flag_if(jnp.any(matters & (needed > lattice.covered)), Status.LATTICE_VECTORS)
     status = status | flag_if(num_images > capacity.max_images, Status.IMAGES)
@@ -241,29 +242,30 @@ def _reduced_lattice(lattice: Array, primitive: Array, config: GraphConfig) -> _
 
 
 def _shortest(reduced: Array, lattice: _Lattice, at_least: Array) -> tuple[Array, Array]:
-    """Shortest representative of each displacement that is not below a squared length.
+    """Shortest representative of each displacement.
 
     Args:
       reduced: [..., 3] displacements in the reduced primitive basis, any branch.
-      at_least: [...] Å²; shorter representatives are passed over.
+      at_least: [...] Å²; what is shorter is no neighbour.
     Returns:
-      [..., 3] the shortest ones, and [...] their squared lengths, Å².
+      [..., 3] the shortest representatives, and [...] Å² the squared length of the
+      shortest that is a neighbour: of a site's own translations, the representative is 0.
     """
     reduced = reduced - jnp.round(reduced)
     grid = jnp.asarray(_grid(1), reduced.dtype)
-    squared = _gram_distances(reduced @ lattice.basis, grid @ lattice.basis, at_least)
+    squared = _gram_distances(reduced @ lattice.basis, grid @ lattice.basis)
     best = jnp.argmin(squared, axis=-1)
-    return reduced + grid[best], squared.min(-1)
+    neighbors = jnp.where(squared < at_least[..., None], _FAR, squared)
+    return reduced + grid[best], neighbors.min(-1)
 
 
-def _gram_distances(displacement: Array, offsets: Array, at_least: Array) -> Array:
-    """|d + T|² as a matrix product, [..., M]; `_FAR` where below `at_least`."""
-    squared = (
+def _gram_distances(displacement: Array, offsets: Array) -> Array:
+    """|d + T|² as a matrix product, [..., M]."""
+    return (
         (displacement**2).sum(-1, keepdims=True)
         + 2.0 * jnp.einsum("...a,ma->...m", displacement, offsets)
         + (offsets**2).sum(-1)
     )
-    return jnp.where(squared < at_least[..., None], _FAR, squared)
 
 
 def _repeated_images(crystal: Crystal, image_coords: Array, lattice: _Lattice, distance: float) -> Array:
