@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import Edges, Globals, Nodes, build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import bessel_zeros, envelope, radial_basis, spherical_bessel_basis
@@ -123,7 +124,7 @@ def runs_back(graph, e, k):
 @cache
 def parameters():
     """Random float64 weights; the backtracking setting has no part in them."""
-    with jax.enable_x64(True):
+    with double_precision():
         crystal = to_device(random_crystal(np.random.default_rng(0), 62, 2))
         return random_params(3, NetworkConfig(GRAPH, SMALL), crystal)
 
@@ -131,7 +132,7 @@ def parameters():
 @cache
 def example(space_group):
     """The graph, as jax arrays, of a crystal with a special position and a padded node."""
-    with jax.enable_x64(True):
+    with double_precision():
         crystal = random_crystal(np.random.default_rng(space_group), space_group, 2, special=True)
         return build(to_device(pad(crystal, 3)), GRAPH, ImageCapacity.free(3))
 

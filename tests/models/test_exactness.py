@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig, edge_weight
@@ -72,7 +73,7 @@ def run_network(params, crystal, site_index, capacity) -> Result:
 @cache
 def parameters():
     """Random weights, in double precision."""
-    with jax.enable_x64(True):
+    with double_precision():
         crystal = to_device(random_crystal(np.random.default_rng(0), 16, SITES))
         return jax.tree.map(np.asarray, random_params(1, CONFIG, crystal))
 
