@@ -18,9 +18,9 @@ MIN_TRAINING_LENGTH = 1.5
 MIN_TRAINING_VOLUME = 1.0
 #: Standard deviation of the lattice parameters that sampling starts from.
 START_LATTICE_SIGMA = 2.0
-# A site starts uniform in its subspace: a projection has denominators that divide the
-# order of a point group, so that it maps this many cells a side onto whole periods.
-_START_CELLS = 48.0
+# A site starts uniform in its subspace: entries of a projection are sixths, so that it maps
+# this many cells a side onto whole periods. No more of them: float32 counts from 0.
+_START_CELLS = 6.0
 
 
 def coord_noise(key: Array, crystal: Crystal) -> Float[Array, "max_nodes 3"]:
