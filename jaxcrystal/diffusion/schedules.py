@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 
@@ -40,7 +41,7 @@ class NoiseSchedule:
         low = jnp.log(jnp.asarray([self.coords_min, self.lattice_min], time.dtype))
         return jnp.exp(high + (low - high) * time)
 
-    def sigmas(self, dtype: jnp.dtype = jnp.float32) -> Float[Array, "levels 2"]:
+    def sigmas(self, dtype: DTypeLike = jnp.float32) -> Float[Array, "levels 2"]:
         """Returns (σ_X, σ_L) of every level, most noise first."""
         return self.at(jnp.linspace(0.0, 1.0, self.levels, dtype=dtype))
 

@@ -1,0 +1,115 @@
+"""Denoising losses: 1 for a network that says nothing, 0 for one that knows."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, total_loss
+from jaxcrystal.diffusion.noise import collapsed
+from jaxcrystal.models.scores import NoiseEstimate
+from jaxcrystal.symmetry.lattice import lattice_matrix
+from tests.crystals import make_crystal, pad, stack, to_device
+
+RIGHT = np.full(3, 90.0)
+
+
+def batch_of_kinds(length=8.0):
+    """Free, constrained, no free coordinate, monoclinic, and no structure at all."""
+    cube = (np.full(3, length), RIGHT)
+    free = make_crystal(62, *cube, [1, 2], [[0.1, 0.2, 0.3], [0.6, 0.7, 0.8]])
+    constrained = make_crystal(62, *cube, [1, 2], [[0.1, 0.25, 0.3], [0.6, 0.7, 0.8]], ["c", "d"])
+    fixed = make_crystal(225, *cube, [1, 2], [[0, 0, 0], [0.5, 0.5, 0.5]], ["a", "b"])
+    monoclinic = make_crystal(14, np.full(3, length), np.array([90.0, 100.0, 90.0]), [1], [[0.1, 0.2, 0.3]])
+    crystals = [pad(c, 3) for c in (free, constrained, fixed, monoclinic)]
+    return to_device(stack([*crystals, jax.tree.map(np.zeros_like, crystals[0])]))
+
+
+def silent(params, crystal, sigma):
+    zero = jnp.int32(0)
+    return NoiseEstimate(
+        jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params), zero, zero
+    )
+
+
+def knowing(clean):
+    """The exact noise of a crystal whose clean form is known; NaN where the cell has collapsed."""
+
+    def estimate(params, crystal, sigma):
+        lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
+        clean_lattice = lattice_matrix(clean.lattice_params, clean.space_group)
+        # The sites moved before the lattice did.
+        coords = (crystal.frac_coords - clean.frac_coords) @ clean_lattice / sigma[0]
+        bad = jnp.where(jnp.linalg.det(lattice) < 1.0, jnp.nan, 0.0)
+        change = (crystal.lattice_params - clean.lattice_params) / sigma[1]
+        return NoiseEstimate(coords + bad, change + bad, jnp.int32(0), jnp.int32(0))
+
+    return estimate
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def losses(estimate, key, crystals, draws, sigma):
+    """[draws, batch] losses of an estimate that needs no parameters."""
+
+    def one(key, crystal):
+        return denoising_loss(estimate(crystal), None, key, crystal, sigma)
+
+    keys = jax.random.split(key, (draws, crystals.species.shape[0]))
+    return jax.vmap(jax.vmap(one), in_axes=(0, None))(keys, crystals)
+
+
+def always_silent(crystal):
+    return silent
+
+
+@pytest.mark.statistical
+def test_a_silent_network_has_loss_one():
+    found = losses(always_silent, jax.random.key(0), batch_of_kinds(20.0), 4000, jnp.array([0.5, 0.5]))
+    coords, lattice = (np.asarray(values).mean(0) for values in (found.coords, found.lattice))
+    # Variance of a mean of n squared normal numbers: 2 / n.
+    assert np.allclose(coords[[0, 1, 3]], 1.0, atol=5 * np.sqrt(2 / 3 / 4000))
+    assert np.allclose(lattice[[0, 1, 2]], 1.0, atol=5 * np.sqrt(2 / 4000))
+
+
+def test_terms_that_do_not_exist_have_no_weight():
+    """No coordinate term without free coordinates, no lattice term for free angles, none for padding."""
+    found = losses(always_silent, jax.random.key(0), batch_of_kinds(20.0), 5, jnp.array([0.5, 0.5]))
+    assert (np.asarray(found.coords_weight) == [1, 1, 0, 1, 0]).all()
+    assert (np.asarray(found.lattice_weight) == [1, 1, 1, 0, 0]).all()
+    assert not np.asarray(found.coords)[:, [2, 4]].any()
+    assert not np.asarray(found.lattice)[:, [3, 4]].any()
+
+
+@pytest.mark.parametrize("sigma", [[0.02, 0.3], [1.5, 6.0]])
+def test_a_network_that_knows_has_loss_zero(sigma, x64):
+    """The noise is (noised - clean) / σ: the sign and the unit of the estimate."""
+    found = losses(knowing, jax.random.key(1), batch_of_kinds(15.0), 20, jnp.array(sigma))
+    for values in found:
+        assert np.isfinite(values).all()
+    assert np.asarray(found.coords).max() < 1e-18
+    assert np.asarray(found.lattice).max() < 1e-18
+
+
+def test_collapsed_cells_are_left_out():
+    """The network never sees them: its NaN would spoil the gradient of the whole batch."""
+    crystals, sigma = batch_of_kinds(2.5), jnp.array([0.5, 6.0])
+    found = losses(knowing, jax.random.key(2), crystals, 500, sigma)
+    for values in found:
+        assert np.isfinite(values).all()
+    kept = np.asarray(found.lattice_weight)[:, :3].mean(0)
+    assert (kept > 0.1).all()
+    assert (kept < 0.95).all()
+    assert not collapsed(jax.tree.map(lambda leaf: leaf[0], crystals))
+
+
+def test_total_is_half_the_sum_of_the_means():
+    found = DenoisingLoss(
+        coords=jnp.array([1.0, 3.0, 0.0]),
+        coords_weight=jnp.array([1.0, 1.0, 0.0]),
+        lattice=jnp.array([0.0, 0.0, 5.0]),
+        lattice_weight=jnp.array([0.0, 0.0, 1.0]),
+    )
+    assert total_loss(found) == pytest.approx(0.5 * (2.0 + 5.0))
+    assert total_loss(jax.tree.map(jnp.zeros_like, found)) == 0.0
