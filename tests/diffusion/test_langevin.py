@@ -1,0 +1,386 @@
+"""Langevin dynamics: on scores that are known it recovers their distribution."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcrystal.diffusion.langevin import (
+    MIN_LENGTH,
+    LangevinConfig,
+    LangevinState,
+    anneal,
+    change_lattice,
+    denoise_step,
+    init_state,
+    langevin_step,
+)
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.errors import Status
+from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
+from jaxcrystal.models.dimenet import DimeNetConfig
+from jaxcrystal.models.scores import NetworkConfig, NoiseEstimate, make_estimate_fn
+from jaxcrystal.symmetry.lattice import free_params, lengths_and_cotangents, lengths_angles
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+from tests.crystals import make_crystal, pad, random_crystal, random_params, stack, to_device
+
+OK = jnp.int32(0)
+RIGHT = np.full(3, 90.0)
+run = jax.jit(anneal, static_argnames=("estimate", "config"))
+
+
+def one_level(coords, lattice):
+    """Two levels so near to each other that they are one."""
+    return NoiseSchedule(coords * 1.0001, coords, lattice * 1.0001, lattice, levels=2)
+
+
+def keys_of(seed, count):
+    return jax.vmap(lambda n: jax.random.fold_in(jax.random.key(seed), n))(jnp.arange(count))
+
+
+def repeated(crystal, count):
+    return to_device(jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], count, axis=0), crystal))
+
+
+# Distributions that are known. For a normal target N(0, s²) one step is
+#     x' = (1 - a) x + τ √ε z,     a = ε / 2s²,
+# so that its stationary variance is τ² s² / (1 - a/2): exact, discretisation and all.
+
+CENTRE = np.array([0.5, 0.02, 0.9])
+SPREAD = 0.3  # Å
+BROAD = 0.25  # of a length
+MEAN, WIDTH = np.array([4.0, -3.0, 8.0, 0.0, 0.0, 0.0]), 0.5
+
+
+def normal_estimate(params, crystal, sigma):
+    """Coordinates normal about CENTRE, lattice parameters about MEAN; both of known width."""
+    lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
+    offset = crystal.frac_coords - CENTRE
+    cart = (offset - jnp.round(offset)) * lengths
+    free = free_params(crystal.space_group)
+    lattice = jnp.where(free, sigma[1] * (crystal.lattice_params - MEAN) / WIDTH**2, 0.0)
+    return NoiseEstimate(sigma[0] * cart / SPREAD**2, lattice, OK, OK)
+
+
+def wrapped_estimate(params, crystal, sigma):
+    """A wrapped normal, as broad as a quarter of the cell: its tails meet."""
+    lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
+    images = (crystal.frac_coords - CENTRE)[..., None] + jnp.arange(-4.0, 5.0)
+    weights = jax.nn.softmax(-0.5 * (images / BROAD) ** 2, axis=-1)
+    slope = (weights * images).sum(-1) / BROAD**2 / lengths
+    return NoiseEstimate(sigma[0] * slope, jnp.zeros_like(crystal.lattice_params), OK, OK)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(
+    ("alternating", "temperature", "coord_sigma", "lattice_sigma"),
+    [(False, 1.0, 0.1, 0.5), (True, 1.0, 0.3, 1.0), (False, 0.15, 0.3, 1.0)],
+)
+def test_normal_distributions_are_recovered(alternating, temperature, coord_sigma, lattice_sigma):
+    """Mean and variance of sites on the torus and of the lattice, at the sampler's own steps."""
+    config = LangevinConfig(
+        schedule=one_level(coord_sigma, lattice_sigma),
+        steps_per_level=150,
+        alternating=alternating,
+        lattice_temperature=temperature,
+    )
+    count = 3000
+    crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
+    state, _ = run(normal_estimate, None, keys_of(0, count), repeated(crystal, count), config)
+    assert not state.status.any()
+    params = np.asarray(state.crystal.lattice_params)
+    lengths = np.asarray(jax.vmap(lengths_angles)(state.crystal.lattice_params, state.crystal.space_group)[0])
+    offset = np.asarray(state.crystal.frac_coords)[:, 0] - CENTRE
+    cart = (offset - np.round(offset)) * lengths
+
+    pull = config.coord_step * coord_sigma**2 / (2 * SPREAD**2)
+    assert np.abs(cart.mean(0)).max() < 5 * SPREAD / np.sqrt(count)
+    assert cart.var() == pytest.approx(SPREAD**2 / (1 - pull / 2), rel=5 * np.sqrt(2 / (3 * count)))
+
+    pull = config.lattice_step * lattice_sigma**2 / (2 * WIDTH**2)
+    variance = temperature**2 * WIDTH**2 / (1 - pull / 2)
+    assert np.abs(params[:, :3].mean(0) - MEAN[:3]).max() < 5 * np.sqrt(variance / count)
+    assert np.allclose(params[:, :3].var(0), variance, rtol=5 * np.sqrt(2 / count))
+    assert not params[:, 3:].any()
+
+
+@pytest.mark.statistical
+def test_a_wrapped_normal_is_recovered_on_the_torus():
+    """Its first Fourier moment, exp(-2π² s²), and that of the start, 0."""
+    config = LangevinConfig(schedule=one_level(0.25, 0.5), steps_per_level=150, lattice_temperature=0.0)
+    count = 3000
+    crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
+    templates = repeated(crystal, count)
+    state, _ = run(wrapped_estimate, None, keys_of(1, count), templates, config)
+    begun = jax.vmap(init_state)(keys_of(1, count), templates)
+
+    def moment(state):
+        return np.exp(2j * np.pi * (np.asarray(state.crystal.frac_coords)[:, 0] - CENTRE)).mean(0)
+
+    noise = 5 / np.sqrt(2 * count)
+    assert np.abs(moment(begun)).max() < noise
+    expected = np.exp(-2 * np.pi**2 * BROAD**2)
+    # The step's own bias is of the order of its pull, ε/2s² = 0.01.
+    assert np.abs(moment(state) - expected).max() < noise + 0.02 * expected
+    assert (np.asarray(state.crystal.frac_coords) >= 0).all()
+    assert (np.asarray(state.crystal.frac_coords) < 1).all()
+
+
+def test_a_network_that_knows_leads_back(x64):
+    """With the exact noise of one crystal, sampling ends at it, and the last step hits it."""
+    crystal = random_crystal(np.random.default_rng(0), 62, 2)
+    clean = to_device(crystal)
+
+    def estimate(params, crystal, sigma):
+        lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
+        offset = crystal.frac_coords - clean.frac_coords
+        cart = (offset - jnp.round(offset)) * lengths
+        change = crystal.lattice_params - clean.lattice_params
+        return NoiseEstimate(cart / sigma[0], change / sigma[1], OK, OK)
+
+    for denoise, coords_tolerance in ((False, 0.1), (True, 1e-9)):
+        config = LangevinConfig(steps_per_level=40, denoise=denoise)
+        state, _ = run(estimate, None, keys_of(2, 8), repeated(crystal, 8), config)
+        guess = jax.vmap(lambda c: estimate(None, c, jnp.ones(2)))(state.crystal)
+        assert np.abs(guess.coords).max() < coords_tolerance
+        # 40 steps of lattice_step 0.1: (1 - 0.05)^400, and noise of τ σ_L.
+        assert np.abs(guess.lattice).max() < 0.3
+
+
+# Subspaces
+
+
+def restless_estimate(params, crystal, sigma):
+    """Pushes hard in all directions, also those that a site must not take."""
+    wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
+    return NoiseEstimate(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0), OK, OK)
+
+
+def test_constrained_sites_never_leave_their_subspace():
+    """Every Wyckoff position of every group from 16 on, at every step of a whole sampling."""
+    rng = np.random.default_rng(0)
+    crystals, positions = [], []
+    for space_group in range(16, 231):
+        angles = np.array([90.0, 90.0, 120.0 if 143 <= space_group <= 194 else 90.0])
+        for position in wyckoff_positions(space_group):
+            point = position.origin + rng.uniform(size=position.num_free) @ position.basis
+            crystals.append(
+                make_crystal(space_group, np.full(3, 6.0), angles, [1], [point], [position.letter])
+            )
+            positions.append(position)
+    templates = to_device(stack(crystals))
+    config = LangevinConfig(steps_per_level=10, trajectory_every=1)
+    state, trajectory = run(restless_estimate, None, keys_of(3, len(crystals)), templates, config)
+    assert not state.status.any()
+    assert trajectory.frac_coords.shape[:2] == (100, len(crystals))
+    offset = np.asarray(trajectory.frac_coords, np.float64)[:, :, 0] - np.stack([p.origin for p in positions])
+    projections = np.stack([p.projection for p in positions])
+    num_free = np.array([p.num_free for p in positions])
+    outside = offset - np.einsum("pab,tpb->tpa", projections, offset)
+    general = num_free == 3  # wrapped; nowhere is outside
+    print(f"largest distance from the subspace {np.abs(outside[:, ~general]).max():.1e}")
+    assert np.abs(outside[:, ~general]).max() < 1e-5
+    assert not offset[:, num_free == 0].any() or np.abs(offset[:, num_free == 0]).max() < 1e-6
+    moved = np.abs(np.diff(offset, axis=0)).max((0, 2))
+    assert (moved[num_free > 0] > 0.01).all()
+    assert np.array_equal(trajectory.frac_coords[-1], state.crystal.frac_coords)
+
+
+# Failures, batches
+
+
+def failing_estimate(params, crystal, sigma):
+    """Species 1 gives NaN below σ = 0.5 Å, species 2 overflows there, others are well."""
+    found = restless_estimate(params, crystal, sigma)
+    late = sigma[0] < 0.5
+    bad = jnp.where(late & (crystal.species[0] == 1), jnp.nan, 0.0)
+    status = jnp.where(late & (crystal.species[0] == 2), jnp.int32(int(Status.IMAGES)), OK)
+    return found._replace(coords=found.coords + bad, status=status)
+
+
+def test_a_frozen_structure_stays_and_its_neighbours_go_on():
+    crystals = [make_crystal(62, np.full(3, 6.0), RIGHT, [n], [[0.1, 0.2, 0.3]]) for n in (1, 2, 3)]
+    templates = to_device(stack(crystals))
+    config = LangevinConfig(steps_per_level=2, trajectory_every=1)
+    state, trajectory = run(failing_estimate, None, keys_of(4, 3), templates, config)
+    assert state.status.tolist() == [Status.NON_FINITE, Status.IMAGES, Status.OK]
+    late = int((np.asarray(config.schedule.sigmas())[:, 0] >= 0.5).sum()) * 2
+    coords = np.asarray(trajectory.frac_coords)
+    for leaf in (coords, np.asarray(trajectory.lattice_params)):
+        assert np.isfinite(leaf).all()
+        assert (leaf[late:, :2] == leaf[late - 1, :2]).all()
+        assert (np.abs(np.diff(leaf[:, 2], axis=0)).max(tuple(range(1, leaf.ndim - 1))) > 0).all()
+        assert (leaf[late - 1] != leaf[0]).any()
+    well, _ = run(
+        failing_estimate, None, keys_of(4, 3), templates._replace(species=templates.species * 0 + 3), config
+    )
+    assert not well.status.any()
+    assert np.array_equal(well.crystal.frac_coords[2], state.crystal.frac_coords[2])
+
+
+SMALL = NetworkConfig(
+    GraphConfig(cutoff=4.0, max_neighbors=8),
+    DimeNetConfig(
+        hidden=8, interaction=6, basis=4, output=8, blocks=1, num_spherical=3, num_radial=3, noise_features=4
+    ),
+)
+SHORT = LangevinConfig(schedule=NoiseSchedule(levels=2), steps_per_level=3)
+
+
+class CountedNetwork:
+    """A small network that counts how often it is traced."""
+
+    def __init__(self, nodes):
+        self.traces = 0
+        self.estimate = make_estimate_fn(SMALL, ImageCapacity.free(nodes))
+
+    def __call__(self, params, crystal, sigma):
+        self.traces += 1
+        return self.estimate(params, crystal, sigma)
+
+
+@pytest.fixture(scope="module")
+def sampling():
+    """Four templates of mixed kinds, weights, and one compiled sampling of them."""
+    rng = np.random.default_rng(5)
+    crystals = [
+        random_crystal(rng, 62, 2),
+        random_crystal(rng, 166, 2, special=True, constrained=True),
+        pad(random_crystal(rng, 225, 1, special=True, constrained=True), 2),
+        random_crystal(rng, 99, 2, special=True, constrained=True),
+    ]
+    params = random_params(6, SMALL, to_device(crystals[0]))
+    network = CountedNetwork(2)
+    state, _ = run(network, params, keys_of(7, 4), to_device(stack(crystals)), SHORT)
+    return crystals, params, network, state
+
+
+def test_a_structure_does_not_depend_on_its_place(sampling):
+    """Bitwise, whatever else is drawn with it in a batch of the same shape."""
+    crystals, params, network, state = sampling
+    order = np.array([2, 0, 3, 1])
+    shuffled = to_device(stack([crystals[n] for n in order]))
+    found, _ = run(network, params, keys_of(7, 4)[order], shuffled, SHORT)
+    for first, second in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
+        assert np.array_equal(np.asarray(first)[order], second)
+    alone = to_device(stack([crystals[1], *[jax.tree.map(np.zeros_like, crystals[1])] * 3]))
+    keys = keys_of(7, 4)[np.array([1, 0, 0, 0])]
+    found, _ = run(network, params, keys, alone, SHORT)
+    for first, second in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
+        assert np.array_equal(np.asarray(first)[1], np.asarray(second)[0])
+
+
+@pytest.mark.compile
+def test_one_compilation_serves_every_call(sampling):
+    crystals, params, network, _ = sampling
+    traces = network.traces
+    assert traces <= 2  # a scan may trace its body twice
+    other = jax.tree.map(lambda leaf: leaf * 1.1, params)
+    run(network, other, keys_of(8, 4), to_device(stack(crystals[::-1])), SHORT)
+    assert network.traces == traces
+
+
+@partial(jax.jit, static_argnames=("estimate", "config"))
+def one_step(estimate, params, key, state, sigma, config):
+    return langevin_step(estimate, params, key, state, sigma, config)
+
+
+def assert_same_step(one, other, nodes):
+    assert np.allclose(one.crystal.frac_coords[:nodes], other.crystal.frac_coords[:nodes], atol=2e-5)
+    assert np.allclose(one.crystal.lattice_params, other.crystal.lattice_params, atol=2e-4)
+    assert one.status == other.status
+
+
+@pytest.mark.compile
+def test_padding_changes_a_step_by_rounding_only(sampling):
+    crystals, params, _, state = sampling
+    sigma, key = jnp.array([0.3, 0.5]), jax.random.key(9)
+    for index, crystal in enumerate(crystals[:2]):
+        begun = jax.tree.map(lambda leaf, n=index: leaf[n], state)
+        padded = LangevinState(
+            to_device(pad(jax.tree.map(np.asarray, begun.crystal), 5)),
+            jnp.pad(begun.anchor, [(0, 3), (0, 0)]),
+            begun.status,
+        )
+        assert crystal.node_mask.sum() == 2
+        small = one_step(_network(2), params, key, begun, sigma, SHORT)
+        large = one_step(_network(5), params, key, padded, sigma, SHORT)
+        assert_same_step(small, large, 2)
+        assert (small.crystal.frac_coords != begun.crystal.frac_coords).any()
+
+
+_NETWORKS: dict[int, CountedNetwork] = {}
+
+
+def _network(nodes):
+    return _NETWORKS.setdefault(nodes, CountedNetwork(nodes))
+
+
+@pytest.mark.compile
+def test_vmap_is_a_loop(sampling):
+    """A step of the batch, and of each structure by itself."""
+    _, params, _, state = sampling
+    sigma, keys = jnp.array([0.3, 0.5]), keys_of(10, 4)
+    estimate = _network(2)
+    batched = jax.jit(jax.vmap(lambda key, state: langevin_step(estimate, params, key, state, sigma, SHORT)))(
+        keys, state
+    )
+    for index in range(4):
+        alone = one_step(
+            estimate, params, keys[index], jax.tree.map(lambda leaf, n=index: leaf[n], state), sigma, SHORT
+        )
+        assert_same_step(alone, jax.tree.map(lambda leaf, n=index: leaf[n], batched), 2)
+
+
+@pytest.mark.compile
+def test_jit_is_eager():
+    crystal = to_device(random_crystal(np.random.default_rng(11), 62, 2))
+    state, sigma = init_state(jax.random.key(0), crystal), jnp.array([0.3, 0.5])
+    for alternating in (False, True):
+        config = LangevinConfig(alternating=alternating)
+        eager = langevin_step(restless_estimate, None, jax.random.key(1), state, sigma, config)
+        compiled = one_step(restless_estimate, None, jax.random.key(1), state, sigma, config)
+        assert_same_step(eager, compiled, 2)
+
+
+def test_trajectory_is_the_path_of_the_sampling():
+    """Every n-th state; the end does not depend on what is kept."""
+    templates = to_device(stack([random_crystal(np.random.default_rng(12), 62, 2)] * 3))
+    states = {}
+    for every in (0, 5):
+        config = LangevinConfig(steps_per_level=2, trajectory_every=every)
+        states[every], trajectory = run(restless_estimate, None, keys_of(13, 3), templates, config)
+        if every:
+            assert trajectory.frac_coords.shape == (20 // every, 3, 2, 3)
+            assert np.array_equal(trajectory.frac_coords[-1], states[every].crystal.frac_coords)
+        else:
+            assert trajectory is None
+    assert np.allclose(states[0].crystal.frac_coords, states[5].crystal.frac_coords, atol=1e-5)
+
+
+def test_lengths_have_a_floor():
+    crystal = to_device(make_crystal(14, np.full(3, 5.0), np.array([90.0, 100.0, 90.0]), [1], [[0, 0, 0]]))
+    small = change_lattice(crystal, jnp.array([-100.0, 0.0, -100.0, 0.0, -20.0, 0.0]))
+    lengths, angles = lengths_angles(small.lattice_params, 14)
+    assert np.allclose(lengths, [MIN_LENGTH, 5.0, MIN_LENGTH], atol=1e-4)
+    assert angles[1] > 100.0  # an angle has no floor
+    assert angles[0] == angles[2] == 90.0
+
+
+def test_denoising_leaves_a_flagged_structure_alone():
+    crystal = to_device(make_crystal(62, np.full(3, 6.0), RIGHT, [2], [[0.1, 0.2, 0.3]]))
+    state = init_state(jax.random.key(0), crystal)
+    after = denoise_step(failing_estimate, None, state, jnp.array([0.1, 0.1]), LangevinConfig())
+    assert after.status == Status.IMAGES
+    assert np.array_equal(after.crystal.frac_coords, state.crystal.frac_coords)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"steps_per_level": 0}, "at least 1"), ({"trajectory_every": 7}, "divide the 400 steps")],
+)
+def test_impossible_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LangevinConfig(**settings)
