@@ -39,8 +39,7 @@ class LangevinConfig:
       lattice_step: ε_L over σ_L².
       lattice_temperature: τ, factor of the lattice noise.
       alternating: update coordinates, evaluate again, update the lattice.
-      denoise: end with one step to the network's noise-free estimate of the coordinates
-        and the lattice.
+      denoise: end with one step to the network's noise-free estimate of the coordinates.
       trajectory_every: keep every n-th state; 0: only the last.
     """
 
