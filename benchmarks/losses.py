@@ -5,6 +5,7 @@ python -m benchmarks.losses --data test.npz [--max-sites 4] [--structures 512] [
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
@@ -32,8 +33,9 @@ def main() -> None:
     for result in results:
         print(result.describe())
     columns = ("sites", "level", "sigma_coords", "sigma_lattice", "coords", "lattice")
+    settings = vars(arguments) | {"data": Path(arguments.data).name}
     rows = [dict(zip(columns, row, strict=True)) for result in results for row in result.rows()]
-    print(f"written to {save(arguments.name, vars(arguments) | {'levels': rows})}")
+    print(f"written to {save(arguments.name, settings | {'levels': rows})}")
 
 
 if __name__ == "__main__":

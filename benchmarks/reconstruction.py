@@ -11,6 +11,7 @@ random start: what sampling starts from, without a step of the network.
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def main() -> None:
     dataset = choose(Dataset.load(arguments.data), arguments.targets, arguments.max_sites, arguments.seed)
     targets, count = Targets(dataset), arguments.samples
     results: dict[str, Any] = {
-        "arguments": vars(arguments),
+        "arguments": vars(arguments) | {"data": Path(arguments.data).name},
         "model": model.info,
         "targets": len(dataset),
         "denominator": "all targets",
