@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -43,7 +43,7 @@ def rms_distances(
       [targets, k] root-mean-square distance over (V/N)^⅓; NaN where there is no match.
     """
     tasks = list(zip(targets, samples, strict=True))
-    bar = {"total": len(tasks), "desc": "match", "disable": not progress, "file": sys.stderr}
+    bar: dict[str, Any] = {"total": len(tasks), "desc": "match", "disable": not progress, "file": sys.stderr}
     if processes <= 1:
         return np.array([_match_one(task) for task in tqdm(tasks, **bar)])
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
