@@ -65,12 +65,10 @@ def test_wheel_runs_outside_the_checkout(installed: Path) -> None:
     assert (version, name) == (jaxcrystal.__version__, "Crystal")
 
 
-@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="no command line yet")
 def test_installed_command_prints_its_help(installed: Path) -> None:
     assert "sample" in _outside(installed, installed / "bin" / "jaxcrystal", "--help")
 
 
-@pytest.mark.skipif(not (PACKAGE / "bundled").exists(), reason="no bundled model yet")
 def test_installed_command_samples_with_its_own_model(installed: Path, tmp_path: Path) -> None:
     order = ["--space-group", "221", "--sites", "Cs=1,Cl=1", "--count", "2", "--steps-per-level", "1"]
     _outside(installed, installed / "bin" / "jaxcrystal", "sample", *order, "--out", tmp_path / "out")
