@@ -38,7 +38,7 @@ def overfit(tmp_path_factory):
             "data": {"train": str(folder / "four.npz")},
             "network": {
                 # A cell starts at about 7 Å: with a cutoff of 5 Å the atoms of CsCl have no
-                # neighbour there, and more than half of the samples never shrink.
+                # neighbour there, and more than half of the samples miss its length.
                 "graph": {"cutoff": 9.0, "max_neighbors": 24, "lattice_vectors": 80},
                 "dimenet": {"hidden": 32, "interaction": 16, "output": 32, "blocks": 1, "num_spherical": 3},
             },
