@@ -15,6 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+# Asked for when the run starts: the checkout may have moved on when it ends.
+_COMMIT = subprocess.run(
+    ["git", "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True
+).stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,6 @@ def peak_memory_gib() -> float:
 
 def environment() -> dict[str, Any]:
     """Returns device, versions and commit of this run."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
         "device": str(jax.devices()[0].device_kind),
         "devices": jax.device_count(),
@@ -73,7 +76,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "commit": commit.stdout.strip(),
+        "commit": _COMMIT,
     }
 
 

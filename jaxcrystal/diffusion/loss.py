@@ -35,10 +35,11 @@ class DenoisingLoss(NamedTuple):
 def denoising_loss(
     estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, sigma: Float[Array, "2"]
 ) -> DenoisingLoss:
-    """Returns the two losses of one clean crystal at one noise level.
+    """Returns the paper's two losses of one clean crystal at one noise level.
 
     The coordinate term has noise on the coordinates and a clean lattice; the lattice
     term has noise on both. The network is told both σ either way, as it is in sampling.
+    Levels are compared by this loss; training can use `joint_loss`.
 
     Args:
       estimate: of `models.scores.make_estimate_fn`.
@@ -48,29 +49,53 @@ def denoising_loss(
       sigma: [2] σ_X (Å) and σ_L.
     """
     key_first, key_second, key_lattice = jax.random.split(key, 3)
-    real = crystal.node_mask.any()
-
     coords_noise = coord_noise(key_first, crystal)
     moved = move_sites(crystal, sigma[0] * coord_noise(key_second, crystal))
-    params_noise = lattice_noise(key_lattice, crystal)
-    noised = moved._replace(lattice_params=moved.lattice_params + sigma[1] * params_noise)
-    usable = real & ~collapsed(noised) & (crystal.space_group >= FIRST_LATTICE_GROUP)
+    noised, params_noise, usable = _noise_lattice(key_lattice, moved, sigma[1])
     # A collapsed cell is replaced, not only masked: its neighbour search would overflow.
     noised = jax.tree.map(lambda a, b: jnp.where(usable, a, b), noised, crystal)
 
     # Both terms in one evaluation: half the program, and larger products.
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), move_sites(crystal, sigma[0] * coords_noise), noised)
     guess = jax.vmap(lambda c: estimate(params, c, sigma))(both)
-    free = num_free_coords(crystal)
-    coords_loss = ((guess.coords[0] - coords_noise) ** 2).sum() / jnp.maximum(free, 1.0)
-    num_free = free_params(crystal.space_group).sum()
-    lattice_loss = ((guess.lattice[1] - params_noise) ** 2).sum() / jnp.maximum(num_free, 1)
+    return _losses(crystal, guess.coords[0] - coords_noise, guess.lattice[1] - params_noise, usable)
 
-    coords_weight = (real & (free > 0.5)).astype(coords_loss.dtype)
-    lattice_weight = usable.astype(lattice_loss.dtype)
-    return DenoisingLoss(
-        coords_loss * coords_weight, coords_weight, lattice_loss * lattice_weight, lattice_weight
-    )
+
+def joint_loss(
+    estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, sigma: Float[Array, "2"]
+) -> DenoisingLoss:
+    """Returns both losses from one evaluation, at noise on the lattice and the coordinates.
+
+    The sampler asks for the coordinate score in noisy cells; the paper's coordinate term
+    never shows any to the network. The lattice is noised first and the coordinates in the
+    noisy cell, so that -ε/σ_X is the exact score of the coordinates in that cell. A cell
+    that collapses, or has free angles, keeps its clean lattice and the coordinate term.
+
+    Args and weights: as `denoising_loss`.
+    """
+    key_coords, key_lattice = jax.random.split(key)
+    noised, params_noise, usable = _noise_lattice(key_lattice, crystal, sigma[1])
+    noised = jax.tree.map(lambda a, b: jnp.where(usable, a, b), noised, crystal)
+    coords_noise = coord_noise(key_coords, noised)
+    guess = estimate(params, move_sites(noised, sigma[0] * coords_noise), sigma)
+    return _losses(crystal, guess.coords - coords_noise, guess.lattice - params_noise, usable)
+
+
+def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal, Array, Array]:
+    """Returns the crystal in a noisy cell, the unit noise, and whether it can be used."""
+    noise = lattice_noise(key, crystal)
+    noised = crystal._replace(lattice_params=crystal.lattice_params + sigma * noise)
+    real = crystal.node_mask.any()
+    return noised, noise, real & ~collapsed(noised) & (crystal.space_group >= FIRST_LATTICE_GROUP)
+
+
+def _losses(crystal: Crystal, coords_error: Array, lattice_error: Array, usable: Array) -> DenoisingLoss:
+    free = num_free_coords(crystal)
+    coords = (coords_error**2).sum() / jnp.maximum(free, 1.0)
+    lattice = (lattice_error**2).sum() / jnp.maximum(free_params(crystal.space_group).sum(), 1)
+    coords_weight = (crystal.node_mask.any() & (free > 0.5)).astype(coords.dtype)
+    lattice_weight = usable.astype(lattice.dtype)
+    return DenoisingLoss(coords * coords_weight, coords_weight, lattice * lattice_weight, lattice_weight)
 
 
 def total_loss(losses: DenoisingLoss) -> Float[Array, ""]:

@@ -37,7 +37,8 @@ class GraphConfig:
     """Which atoms are neighbours.
 
     Attributes:
-      cutoff: Å; no neighbour is farther than this.
+      cutoff: Å; no neighbour is farther than this. Sampling starts from cells of about
+        7 Å: with less, small cells start without neighbours and so without a score.
       max_neighbors: the nearest so many are kept, K.
       merge_distance: Å; images of one free site nearer than this are one atom.
       lattice_vectors: lattice vectors tried in the second stage.
@@ -45,7 +46,7 @@ class GraphConfig:
         primitive vectors.
     """
 
-    cutoff: float = 5.0
+    cutoff: float = 9.0
     max_neighbors: int = 24
     merge_distance: float = 0.3
     lattice_vectors: int = 80

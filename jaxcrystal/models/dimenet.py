@@ -58,7 +58,7 @@ class DimeNetConfig:
     output: int = 64
     blocks: int = 3
     num_spherical: int = 7
-    num_radial: int = 6
+    num_radial: int = 10
     before_skip: int = 1
     after_skip: int = 2
     output_layers: int = 1

@@ -81,10 +81,14 @@ class TrainConfig:
     Attributes:
       out: run folder; holds the model, its checkpoints and its logs.
       seed: of weights, batches and noise.
+      joint: coordinates and lattice are noised together and both losses come from one
+        evaluation; off: the paper's coordinate term, which sees clean cells only, at
+        twice the cost. Validation reports the paper's terms either way.
     """
 
     out: str = "runs/model"
     seed: int = 0
+    joint: bool = True
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     schedule: NoiseSchedule = NoiseSchedule()

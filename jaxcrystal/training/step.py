@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, total_loss
+from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss, total_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
@@ -75,6 +75,7 @@ def make_update(
     """Returns the compiled update for batches of one shape; the state is given up to it."""
     estimate = make_estimate_fn(config.network, capacity)
     optimizer = make_optimizer(config.optimizer)
+    loss = joint_loss if config.joint else denoising_loss
 
     def losses_of(params: Any, key: Array, crystals: Crystal) -> tuple[Array, DenoisingLoss]:
         batch = crystals.species.shape[0]
@@ -83,7 +84,7 @@ def make_update(
         times = (jnp.arange(batch) + jax.random.uniform(key_time, (batch,))) / batch
         sigmas = config.schedule.at(times)
         keys = jax.random.split(key_noise, batch)
-        losses = jax.vmap(lambda k, c, s: denoising_loss(estimate, params, k, c, s))(keys, crystals, sigmas)
+        losses = jax.vmap(lambda k, c, s: loss(estimate, params, k, c, s))(keys, crystals, sigmas)
         return total_loss(losses), losses
 
     def update(state: TrainState, crystals: Crystal) -> tuple[TrainState, Metrics]:

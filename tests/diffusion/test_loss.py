@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, total_loss
+from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss, total_loss
 from jaxcrystal.diffusion.noise import collapsed
 from jaxcrystal.models.scores import NoiseEstimate
 from jaxcrystal.symmetry.lattice import lattice_matrix
@@ -34,14 +34,14 @@ def silent(params, crystal, sigma):
     )
 
 
-def knowing(clean):
+def knowing(clean, in_noisy_cell=False):
     """The exact noise of a crystal whose clean form is known; NaN where the cell has collapsed."""
 
     def estimate(params, crystal, sigma):
         lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
-        clean_lattice = lattice_matrix(clean.lattice_params, clean.space_group)
-        # The sites moved before the lattice did.
-        coords = (crystal.frac_coords - clean.frac_coords) @ clean_lattice / sigma[0]
+        # The paper's sites move before the lattice does, the joint loss's after it.
+        metric = lattice if in_noisy_cell else lattice_matrix(clean.lattice_params, clean.space_group)
+        coords = (crystal.frac_coords - clean.frac_coords) @ metric / sigma[0]
         bad = jnp.where(jnp.linalg.det(lattice) < 1.0, jnp.nan, 0.0)
         change = (crystal.lattice_params - clean.lattice_params) / sigma[1]
         return NoiseEstimate(coords + bad, change + bad, jnp.int32(0), jnp.int32(0))
@@ -49,12 +49,20 @@ def knowing(clean):
     return estimate
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def losses(estimate, key, crystals, draws, sigma):
+def knowing_in_noisy_cells(clean):
+    return knowing(clean, in_noisy_cell=True)
+
+
+KNOWING = {denoising_loss: knowing, joint_loss: knowing_in_noisy_cells}
+both_losses = pytest.mark.parametrize("loss", [denoising_loss, joint_loss])
+
+
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def losses(loss, estimate, key, crystals, draws, sigma):
     """[draws, batch] losses of an estimate that needs no parameters."""
 
     def one(key, crystal):
-        return denoising_loss(estimate(crystal), None, key, crystal, sigma)
+        return loss(estimate(crystal), None, key, crystal, sigma)
 
     keys = jax.random.split(key, (draws, crystals.species.shape[0]))
     return jax.vmap(jax.vmap(one), in_axes=(0, None))(keys, crystals)
@@ -64,38 +72,42 @@ def always_silent(crystal):
     return silent
 
 
+@both_losses
 @pytest.mark.statistical
-def test_a_silent_network_has_loss_one():
-    found = losses(always_silent, jax.random.key(0), batch_of_kinds(20.0), 4000, jnp.array([0.5, 0.5]))
+def test_a_silent_network_has_loss_one(loss):
+    found = losses(loss, always_silent, jax.random.key(0), batch_of_kinds(20.0), 4000, jnp.array([0.5, 0.5]))
     coords, lattice = (np.asarray(values).mean(0) for values in (found.coords, found.lattice))
     # Variance of a mean of n squared normal numbers: 2 / n.
     assert np.allclose(coords[[0, 1, 3]], 1.0, atol=5 * np.sqrt(2 / 3 / 4000))
     assert np.allclose(lattice[[0, 1, 2]], 1.0, atol=5 * np.sqrt(2 / 4000))
 
 
-def test_terms_that_do_not_exist_have_no_weight():
+@both_losses
+def test_terms_that_do_not_exist_have_no_weight(loss):
     """No coordinate term without free coordinates, no lattice term for free angles, none for padding."""
-    found = losses(always_silent, jax.random.key(0), batch_of_kinds(20.0), 5, jnp.array([0.5, 0.5]))
+    found = losses(loss, always_silent, jax.random.key(0), batch_of_kinds(20.0), 5, jnp.array([0.5, 0.5]))
     assert (np.asarray(found.coords_weight) == [1, 1, 0, 1, 0]).all()
     assert (np.asarray(found.lattice_weight) == [1, 1, 1, 0, 0]).all()
     assert not np.asarray(found.coords)[:, [2, 4]].any()
     assert not np.asarray(found.lattice)[:, [3, 4]].any()
 
 
+@both_losses
 @pytest.mark.parametrize("sigma", [[0.02, 0.3], [1.5, 6.0]])
-def test_a_network_that_knows_has_loss_zero(sigma, x64):
+def test_a_network_that_knows_has_loss_zero(loss, sigma, x64):
     """The noise is (noised - clean) / σ: the sign and the unit of the estimate."""
-    found = losses(knowing, jax.random.key(1), batch_of_kinds(15.0), 20, jnp.array(sigma))
+    found = losses(loss, KNOWING[loss], jax.random.key(1), batch_of_kinds(15.0), 20, jnp.array(sigma))
     for values in found:
         assert np.isfinite(values).all()
     assert np.asarray(found.coords).max() < 1e-18
     assert np.asarray(found.lattice).max() < 1e-18
 
 
-def test_collapsed_cells_are_left_out():
+@both_losses
+def test_collapsed_cells_are_left_out(loss):
     """The network never sees them: its NaN would spoil the gradient of the whole batch."""
     crystals, sigma = batch_of_kinds(2.5), jnp.array([0.5, 6.0])
-    found = losses(knowing, jax.random.key(2), crystals, 500, sigma)
+    found = losses(loss, KNOWING[loss], jax.random.key(2), crystals, 500, sigma)
     for values in found:
         assert np.isfinite(values).all()
     kept = np.asarray(found.lattice_weight)[:, :3].mean(0)
