@@ -54,11 +54,20 @@ class Edges(NamedTuple):
 
 
 class Globals(NamedTuple):
-    """What the search reports: status flags, images found, nodes where the cut at K acted."""
+    """Of the whole graph.
+
+    Attributes:
+      status: `Status` flags of the search.
+      num_images: distinct images found.
+      num_cut: nodes where the cut at K acted.
+      free_sites: coinciding images of a site are one atom, so that it may fall on a special
+        position; images of a constrained site must stay apart.
+    """
 
     status: Int[Array, ""]
     num_images: Int[Array, ""]
     num_cut: Int[Array, ""]
+    free_sites: Bool[Array, ""]
 
 
 def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapacity) -> jraph.GraphsTuple:
@@ -93,7 +102,12 @@ def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapac
         ),
         senders=senders,
         receivers=receivers,
-        globals=Globals(found.status, found.num_images, found.cut.sum().astype(jnp.int32)),
+        globals=Globals(
+            found.status,
+            found.num_images,
+            found.cut.sum().astype(jnp.int32),
+            free_sites=jnp.asarray(capacity.merge),
+        ),
         n_node=jnp.array([nodes]),
         n_edge=jnp.array([edges]),
     )

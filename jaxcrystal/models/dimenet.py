@@ -46,7 +46,8 @@ class DimeNetConfig:
       envelope_exponent: p of the envelope.
       backtracking: keep the triplets whose k is the atom i itself, as the paper's code
         does; DimeNet++ leaves them out.
-      noise_features: Gaussians for each log σ; 0: the network does not see the noise.
+      noise_features: Gaussians for each log σ; 0: the network sees neither the noise nor
+        which edges join images of one site, nor whether sites are free, as in DimeNet++.
       edge_outputs: one output for each edge (with layer norm) rather than one for the
         graph (pooled over edges, then nodes, as in DimeNet++).
       num_outputs: numbers for each edge (or graph).
@@ -141,7 +142,7 @@ def _order_of_harmonic(num_spherical: int) -> np.ndarray:
 
 
 class EmbeddingBlock(nn.Module):
-    """First messages: species of both ends, radial basis, noise level, same-site flag."""
+    """First messages: species of both ends, radial basis, noise level, same-site and free-site flags."""
 
     config: DimeNetConfig
 
@@ -165,7 +166,12 @@ class EmbeddingBlock(nn.Module):
         x = x + jnp.repeat(to_receiver, radial.shape[0] // nodes, axis=0)
         if config.noise_features:
             flag = self.param("same_site", nn.initializers.normal(0.5), (config.hidden,), radial.dtype)
-            x = x + jnp.where(graph.edges.same_site[:, None], flag, 0.0)
+            same_site = graph.edges.same_site[:, None]
+            x = x + jnp.where(same_site, flag, 0.0)
+            # Images of a free site may merge, those of a constrained one must not: without
+            # being told, the network lets constrained sites fall on special positions.
+            free = self.param("free_sites", nn.initializers.zeros, (2, config.hidden), radial.dtype)
+            x = x + jnp.where(graph.globals.free_sites, free[0] + jnp.where(same_site, free[1], 0.0), 0.0)
             noise = jax.nn.silu(Dense(config.hidden, name="noise_in")(_gaussians(log_sigma, config)))
             x = x + Dense(config.hidden, name="noise_out")(noise)
         return jax.nn.silu(x)

@@ -81,6 +81,8 @@ class TrainConfig:
     Attributes:
       out: run folder; holds the model, its checkpoints and its logs.
       seed: of weights, batches and noise.
+      start_from: model folder whose weights the run starts from; empty: random weights. Its
+        network must be the same; parameters that it lacks are fresh.
       joint: coordinates and lattice are noised together and both losses come from one
         evaluation; off: the paper's coordinate term, which sees clean cells only, at
         twice the cost. Validation reports the paper's terms either way.
@@ -88,6 +90,7 @@ class TrainConfig:
 
     out: str = "runs/model"
     seed: int = 0
+    start_from: str = ""
     joint: bool = True
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()

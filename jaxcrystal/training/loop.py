@@ -3,7 +3,7 @@
 import csv
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import count_params, init_params
 from jaxcrystal.training.checkpoints import Checkpoints
 from jaxcrystal.training.config import TrainConfig
-from jaxcrystal.training.model import Model
+from jaxcrystal.training.model import Model, load_model
 from jaxcrystal.training.step import (
     Metrics,
     TrainState,
@@ -92,6 +92,8 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
     first = jax.tree.map(lambda array: jax.numpy.asarray(array[0]), batches.at(0)[1])
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
     params = jax.jit(lambda k: init_params(k, config.network, first))(key)
+    if config.start_from:
+        params = _weights_of(config, params)
     state = init_state(params, config.optimizer)
     info = {
         "elements": sorted({int(z) for z in chosen.species}),
@@ -113,6 +115,20 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
                 _drop_rows_after(out / name, int(state.step))
         _run(config, state, batches, validation, checkpoints, export, progress)
     return out
+
+
+def _weights_of(config: TrainConfig, fresh: Any) -> Any:
+    """Returns the weights of `config.start_from`, with fresh ones where it has none."""
+    model = load_model(config.start_from)
+    if model.network != config.network:
+        raise DataError(f"{config.start_from} holds another network than the configuration asks for")
+
+    def merged(fresh: Any, given: Any) -> Any:
+        if not isinstance(fresh, Mapping):
+            return given
+        return {name: merged(leaf, given[name]) if name in given else leaf for name, leaf in fresh.items()}
+
+    return merged(fresh, model.params)
 
 
 def usable(dataset: Dataset, max_sites: int, min_space_group: int) -> np.ndarray:

@@ -81,6 +81,8 @@ def explicit_network(params, graph, config, cutoff, log_sigma):
         features @ kernel
         + block["edge"]["bias"]
         + np.asarray(edges.same_site)[:, None] * block["same_site"]
+        + (block["free_sites"][0] + np.asarray(edges.same_site)[:, None] * block["free_sites"][1])
+        * graph.globals.free_sites
         + dense(block["noise_out"], silu(dense(block["noise_in"], noise)))
     )
 
@@ -249,7 +251,7 @@ def molecule_graph(positions, goldens, cutoff, degree):
         ),
         senders=jnp.asarray(senders),
         receivers=jnp.asarray(receivers),
-        globals=Globals(zeros[0], zeros[0], zeros[0]),
+        globals=Globals(zeros[0], zeros[0], zeros[0], jnp.asarray(False)),
         n_node=jnp.array([nodes]),
         n_edge=jnp.array([mask.size]),
     )

@@ -49,7 +49,11 @@ class Result(NamedTuple):
 def run_network(params, crystal, site_index, capacity) -> Result:
     graph = build_multigraph(crystal, CONFIG.graph, capacity)
     same_site = (site_index[graph.senders] == site_index[graph.receivers]) & graph.edges.mask
-    graph = graph._replace(edges=graph.edges._replace(same_site=same_site))
+    # What the sites of the symmetric form are, those of the written-out form are too.
+    graph = graph._replace(
+        edges=graph.edges._replace(same_site=same_site),
+        globals=graph.globals._replace(free_sites=jnp.asarray(True)),
+    )
     exponent = CONFIG.dimenet.envelope_exponent
     weight = edge_weight(graph, exponent)
     outputs, coords = [], []

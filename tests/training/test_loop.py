@@ -78,6 +78,34 @@ def test_a_run_resumed_ends_where_an_unbroken_one_does(config, tmp_path):
     assert [row["step"] for row in rows[1]] == ["2", "4", "6"] or rows[1][-1]["step"] == "6"
 
 
+def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
+    """With next to no learning rate they stay what they were; what they lack is fresh."""
+    first = train(config, progress=False)
+    model = load_model(first)
+    older = jax.tree.map(lambda leaf: leaf, model.params)
+    del older["EmbeddingBlock_0"]["free_sites"]
+    replace(model, params=older).save(tmp_path / "older")
+
+    # The paper's two terms, too, make a training step.
+    still = replace(config.optimizer, steps=2, learning_rate=1e-12)
+    second = replace(
+        config,
+        out=str(tmp_path / "second"),
+        start_from=str(tmp_path / "older"),
+        optimizer=still,
+        joint=False,
+    )
+    params = load_model(train(second, progress=False)).params
+    assert not params["EmbeddingBlock_0"].pop("free_sites").any()
+    model.params["EmbeddingBlock_0"].pop("free_sites")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, model.params)
+
+    graph = replace(config.network.graph, cutoff=4.0)
+    other = replace(second, out=str(tmp_path / "third"), network=replace(config.network, graph=graph))
+    with pytest.raises(DataError, match="another network"):
+        train(other, progress=False)
+
+
 def test_a_run_folder_is_never_overwritten(config):
     out = train(config, progress=False)
     weights = (out / "weights.npz").read_bytes()
