@@ -92,8 +92,9 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
     first = jax.tree.map(lambda array: jax.numpy.asarray(array[0]), batches.at(0)[1])
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
     params = jax.jit(lambda k: init_params(k, config.network, first))(key)
+    steps_before = 0
     if config.start_from:
-        params = _weights_of(config, params)
+        params, steps_before = _weights_of(config, params)
     state = init_state(params, config.optimizer)
     info = {
         "elements": sorted({int(z) for z in chosen.species}),
@@ -104,9 +105,8 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
 
     def export(state: TrainState, losses: list[LevelLosses]) -> None:
         means = {f"{x.sites}_{k}": v for x in losses for k, v in x.means().items()}
-        Model(
-            config.network, config.schedule, state.ema, letters, info | {"steps": int(state.step)} | means
-        ).save(out)
+        about = info | {"steps": steps_before + int(state.step)} | means
+        Model(config.network, config.schedule, state.ema, letters, about).save(out)
 
     with Checkpoints(out / "checkpoints", config.log.keep) as checkpoints:
         if resume:
@@ -117,8 +117,8 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
     return out
 
 
-def _weights_of(config: TrainConfig, fresh: Any) -> Any:
-    """Returns the weights of `config.start_from`, with fresh ones where it has none."""
+def _weights_of(config: TrainConfig, fresh: Any) -> tuple[Any, int]:
+    """Returns the weights of `config.start_from`, fresh ones where it has none, and its updates."""
     model = load_model(config.start_from)
     if model.network != config.network:
         raise DataError(f"{config.start_from} holds another network than the configuration asks for")
@@ -128,7 +128,7 @@ def _weights_of(config: TrainConfig, fresh: Any) -> Any:
             return given
         return {name: merged(leaf, given[name]) if name in given else leaf for name, leaf in fresh.items()}
 
-    return merged(fresh, model.params)
+    return merged(fresh, model.params), int(model.info.get("steps", 0))
 
 
 def usable(dataset: Dataset, max_sites: int, min_space_group: int) -> np.ndarray:

@@ -95,7 +95,9 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
         optimizer=still,
         joint=False,
     )
-    params = load_model(train(second, progress=False)).params
+    trained = load_model(train(second, progress=False))
+    assert trained.info["steps"] == 6 + 2
+    params = trained.params
     assert not params["EmbeddingBlock_0"].pop("free_sites").any()
     model.params["EmbeddingBlock_0"].pop("free_sites")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, model.params)
