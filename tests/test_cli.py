@@ -1,6 +1,7 @@
 """The command line: what it writes, and every mistake in one line with exit code 2."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from jaxcrystal import cli
 from tests.sampling.conftest import make_tiny_model
 
 COMMAND = Path(sys.executable).with_name("jaxcrystal")
+COMMANDS = ("sample", "prepare", "train", "evaluate", "reconstruct", "info")
 SAMPLE = ["sample", "--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "3", "--batch-size", "4"]
+EVALUATE = ["evaluate", "{}/salt.cif", "--reference", "{}/salt.cif", "--out", "{}/x"]
+SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +71,14 @@ def test_installed_command_samples(sample_arguments, tmp_path) -> None:
 def test_help_is_quick_and_complete() -> None:
     done = run("--help", env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0
-    for command in ("sample", "prepare", "train", "info"):
+    for command in COMMANDS:
         assert command in done.stdout
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    assert not imported & {"jax.numpy", "pymatgen.core", "spglib", "flax", "orbax.checkpoint"}
+    heavy = {"jax.numpy", "pymatgen.core", "spglib", "flax", "orbax.checkpoint", "matplotlib", "matminer"}
+    assert not imported & heavy
 
 
-@pytest.mark.parametrize("command", ["sample", "prepare", "train", "info"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_commands(command, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -194,9 +199,8 @@ def test_output_into_a_closed_pipe(model_folder) -> None:
 
 
 def test_prepare(tmp_path, capsys) -> None:
-    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
     (tmp_path / "files").mkdir()
-    salt.to(str(tmp_path / "files" / "salt.cif"))
+    SALT.to(str(tmp_path / "files" / "salt.cif"))
     (tmp_path / "files" / "broken.cif").write_text("data_nothing\n")
     arguments = ["prepare", str(tmp_path / "files"), "--out", str(tmp_path / "data.npz"), "--processes", "1"]
     assert cli.main(arguments) == 0
@@ -222,17 +226,102 @@ def test_prepare(tmp_path, capsys) -> None:
         (["train", "{}/run.toml", "--set", "optimizer.speed=3"], "unknown setting 'optimizer.speed'"),
         (["train", "{}/run.toml", "--set", "optimizer.steps"], "expected key=value"),
         (["train", "{}/run.toml", "--set", "data.train=/nowhere.npz"], "/nowhere.npz does not exist"),
+        (["evaluate", "/nowhere", "--reference", "aflow", "--out", "{}/x"], "/nowhere"),
+        (["evaluate", "{}/salt.cif", "--reference", "/nowhere", "--out", "{}/x"], "/nowhere"),
+        (["evaluate", "{}/salt.cif", "--reference", "{}/salt.cif", "--out", "{}"], "is not empty"),
+        ([*EVALUATE, "--min-space-group", "0"], "--min-space-group is 0; it must be at least 1"),
+        ([*EVALUATE, "--min-space-group", "231"], "--min-space-group is 231; the last group is 230"),
+        ([*EVALUATE, "--processes", "0"], "--processes is 0"),
         (["info", "/nowhere"], "/nowhere holds no model"),
         (["info", "{}/run.toml"], "is not a prepared data set"),
     ],
 )
 def test_wrong_files(tmp_path, capsys, arguments, message) -> None:
     (tmp_path / "run.toml").write_text('out = "nowhere"\n')
+    SALT.to(str(tmp_path / "salt.cif"))
     assert cli.main([word.format(tmp_path) for word in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("jaxcrystal: error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture
+def crystals(tmp_path) -> tuple[Path, Path]:
+    """Folders of small AFLOW prototypes: samples (moved a little, one collapsed, one damaged), known ones."""
+    from jaxcrystal.data.readers import read_structures
+
+    samples, known = tmp_path / "samples", tmp_path / "known"
+    samples.mkdir()
+    known.mkdir()
+    small = [structure for _, structure in read_structures("aflow") if len(structure) <= 3]
+    for number, structure in enumerate(small[:6]):
+        structure.to(str(known / f"known-{number}.cif"))
+        moved = structure.copy().apply_strain(0.02)
+        moved.to(str(samples / f"sample-{number}.cif"))
+    Structure(Lattice.cubic(4.0), ["Na", "Cl"], [[0] * 3, [0.1, 0, 0]]).to(str(samples / "close.cif"))
+    (samples / "damaged.cif").write_text("data_nothing\n")
+    return samples, known
+
+
+def test_evaluate(crystals, tmp_path, capsys, monkeypatch) -> None:
+    samples, known = crystals
+    monkeypatch.setenv("JAXCRYSTAL_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(samples), "--reference", str(known), "--processes", "1"]
+    assert cli.main([*arguments, "--train", str(known), "--out", str(out)]) == 0
+
+    metrics = json.loads((out / "metrics.json").read_text())
+    counts = metrics["counts"]
+    assert (counts["samples"], counts["parsed"], counts["valid"]) == (8, 7, 6)
+    assert (counts["reference"], counts["train"]) == (6, 6)
+    assert metrics["coverage"]["cdvae"] == {"precision": 0.75, "recall": 1.0, "samples": 8, "reference": 6}
+    assert metrics["coverage"]["paper"]["precision"] == 1.0
+    assert metrics["frechet"]["cgcnn"]["samples"] == 7
+    assert metrics["frechet"]["cgcnn"]["value"] >= 0.0
+    assert metrics["failures"]["unparsable"] == 1
+    assert metrics["sources"]["reference"] == str(known)
+    assert metrics["paper"]["model"]["COV-P"] == 0.972
+    assert metrics["not_like_for_like"]
+
+    with (out / "per_structure.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert sum(row["valid"] == "True" for row in rows) == 6
+    by_name = {Path(row["id"]).stem: row for row in rows}
+    assert by_name["damaged"]["reason"].startswith("unparsable: ")
+    assert by_name["damaged"]["shortest_distance"] == ""
+    assert float(by_name["close"]["shortest_distance"]) == pytest.approx(0.4, abs=1e-3)
+    assert by_name["sample-0"]["novel"] == "False"
+
+    page = (out / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<img ") > 15
+    printed = capsys.readouterr().out
+    assert "COV-P, the paper's protocol" in printed
+    assert "8 samples: 7 read, 0 stopped by the sampler, 6 of valid structure" in printed
+    assert f"written to {out}" in printed
+
+    # Without report and training set; what was computed is kept.
+    again = tmp_path / "again"
+    assert cli.main([*arguments, "--out", str(again), "--no-html", "--min-space-group", "16"]) == 0
+    assert sorted(path.name for path in again.iterdir()) == ["metrics.json", "per_structure.csv"]
+    assert json.loads((again / "metrics.json").read_text())["novel"] is None
+    assert cli.main([*arguments, "--out", str(again)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_evaluate_without_its_extra(tmp_path, capsys, monkeypatch) -> None:
+    from importlib import metadata
+
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("jaxcrystal.evaluation.fingerprints.metadata.version", version)
+    assert cli.main([word.format(tmp_path) for word in EVALUATE]) == 2
+    expected = "jaxcrystal: error: evaluate needs matminer: pip install 'jaxcrystal[eval]'\n"
+    assert capsys.readouterr().err == expected
+    assert not (tmp_path / "x").exists()
 
 
 def test_train_passes_on_what_was_set(tmp_path, capsys, monkeypatch) -> None:

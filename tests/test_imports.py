@@ -24,6 +24,7 @@ LAYERS = (
     "training",
     "sampling",
     "evaluation",
+    "commands",
     "cli",
 )
 #: Heavy libraries, and the only layers that may import them.

@@ -8,6 +8,7 @@ errors of the lattice beside it.
 import multiprocessing
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 TOLERANCES = {"stol": 0.5, "ltol": 0.3, "angle_tol": 10.0}
 #: Bounds of the number of free coordinates that match rates are split by.
 SPLITS = {"0": (0, 0), "1": (1, 1), "2-3": (2, 3), "4-8": (4, 8), "more": (9, 10**6)}
+#: Numbers of samples that match rates are given for.
+KS = (1, 20, 50)
+
+
+def ranks(samples_per_target: int) -> list[int]:
+    """Returns the k of `KS` that there are samples for, and the number of samples itself."""
+    return sorted({k for k in KS if k <= samples_per_target} | {samples_per_target})
 
 
 def rms_distances(
@@ -34,6 +42,9 @@ def rms_distances(
 ) -> Float[np.ndarray, "targets k"]:
     """Matches every sample to its target.
 
+    Only samples of the target's reduced formula are compared: no other can match. A
+    comparison that fails counts as no match, and is warned of.
+
     Args:
       targets: [targets]; primitive cells match fastest.
       samples: [targets][k]; None for a failure.
@@ -42,28 +53,103 @@ def rms_distances(
     Returns:
       [targets, k] root-mean-square distance over (V/N)^⅓; NaN where there is no match.
     """
-    tasks = list(zip(targets, samples, strict=True))
-    bar: dict[str, Any] = {"total": len(tasks), "desc": "match", "disable": not progress, "file": sys.stderr}
-    if processes <= 1:
-        return np.array([_match_one(task) for task in tqdm(tasks, **bar)])
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return np.array(list(tqdm(pool.map(_match_one, tasks, chunksize=4), **bar)))
+    places = [
+        [
+            (row, column)
+            for column, sample in enumerate(of_target)
+            if sample is not None and sample.reduced_formula == target.reduced_formula
+        ]
+        for row, (target, of_target) in enumerate(zip(targets, samples, strict=True))
+    ]
+    result = np.full((len(targets), max(map(len, samples), default=0)), np.nan)
+    for row, (found, of_target) in enumerate(
+        zip(_compare(targets, samples, places, processes, progress), places, strict=True)
+    ):
+        for distance, (_, column) in zip(found, of_target, strict=True):
+            result[row, column] = distance
+    return result
 
 
-def _match_one(task: "tuple[Structure, Sequence[Structure | None]]") -> list[float]:
+def rms_distances_to_others(
+    targets: "Sequence[Structure]",
+    samples: "Sequence[Sequence[Structure | None]]",
+    processes: int = 2,
+    progress: bool = False,
+) -> Float[np.ndarray, "targets k"]:
+    """Matches every target to the samples of the other targets, for METRe.
+
+    Args:
+      targets: [targets].
+      samples: [targets][k] as in `rms_distances`; row n was asked for as target n.
+      processes: worker processes.
+      progress: show a bar.
+    Returns:
+      [targets, k] the least distance of a target to sample number k of any *other* target;
+      NaN where none matches. Most rows are NaN: few targets share a formula.
+    """
+    by_formula = defaultdict(list)
+    for row, of_target in enumerate(samples):
+        for column, sample in enumerate(of_target):
+            if sample is not None:
+                by_formula[sample.reduced_formula].append((row, column))
+    places = [
+        [place for place in by_formula[target.reduced_formula] if place[0] != row]
+        for row, target in enumerate(targets)
+    ]
+    result = np.full((len(targets), max(map(len, samples), default=0)), np.nan)
+    for row, (found, others) in enumerate(
+        zip(_compare(targets, samples, places, processes, progress), places, strict=True)
+    ):
+        for distance, (_, column) in zip(found, others, strict=True):
+            result[row, column] = np.fmin(result[row, column], distance)
+    return result
+
+
+def _compare(
+    targets: "Sequence[Structure]",
+    samples: "Sequence[Sequence[Structure | None]]",
+    places: Sequence[Sequence[tuple[int, int]]],
+    processes: int,
+    progress: bool,
+) -> list[list[float]]:
+    """Returns for each target its distances to the samples at `places`."""
+    rows = [row for row, of_target in enumerate(places) if of_target]
+    tasks = [(targets[row], [samples[i][j] for i, j in places[row]]) for row in rows]
+    bar: dict[str, Any] = {"total": len(tasks), "desc": "match", "unit": " targets", "file": sys.stderr}
+    bar["disable"] = not progress or not tasks
+    if processes <= 1 or len(tasks) < 2:
+        outcomes = [_match_one(task) for task in tqdm(tasks, **bar)]
+    else:
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+            outcomes = list(tqdm(pool.map(_match_one, tasks), **bar))
+    errors = [error for _, of_target in outcomes for error in of_target]
+    if errors:
+        warnings.warn(
+            f"{len(errors)} comparisons failed and count as no match; the first: {errors[0]}", stacklevel=3
+        )
+    result: list[list[float]] = [[] for _ in targets]
+    for row, (distances, _) in zip(rows, outcomes, strict=True):
+        result[row] = distances
+    return result
+
+
+def _match_one(task: "tuple[Structure, Sequence[Structure]]") -> tuple[list[float], list[str]]:
+    """Returns the distances, NaN for no match, and what went wrong."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     matcher = StructureMatcher(**TOLERANCES)
     target, samples = task
-    distances = []
+    distances, errors = [], []
     for sample in samples:
         found = None
-        if sample is not None and sample.reduced_formula == target.reduced_formula:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
                 found = matcher.get_rms_dist(target, sample)
+            except Exception as error:  # the reduction of a very flat cell may fail in many ways
+                errors.append(f"{target.reduced_formula}: {type(error).__name__}: {error}")
         distances.append(np.nan if found is None else float(found[0]))
-    return distances
+    return distances, errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +179,70 @@ def match_rates(
       free_coords: [targets] free coordinates of each target.
       k: 1 to the number of samples.
     """
-    best = np.where(np.isnan(distances[:, :k]), np.inf, distances[:, :k]).min(1)
-    matched = np.isfinite(best)
+    best = best_distances(distances, k)
+    matched = ~np.isnan(best)
+    rmse = float(best[matched].mean()) if matched.any() else float("nan")
+    rate = float(matched.mean()) if len(matched) else float("nan")
+    return MatchRates(k, rate, rmse, split_by_number(matched, free_coords, SPLITS))
+
+
+def best_distances(distances: Float[np.ndarray, "targets k"], k: int) -> Float[np.ndarray, " targets"]:
+    """Returns [targets] the least distance of the first `k` samples, NaN without a match."""
+    found = np.where(np.isnan(distances[:, :k]), np.inf, distances[:, :k]).min(1, initial=np.inf)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def metre(
+    own: Float[np.ndarray, "targets k"], others: Float[np.ndarray, "targets k"], k: int
+) -> tuple[float, float]:
+    """Returns METRe and cRMSE with the first `k` samples of each target.
+
+    METRe (match everyone to reference) is the share of targets that any sample matches,
+    whichever target that was drawn for: polymorphs do not count against one another.
+    cRMSE is the mean over all targets of the best distance, a target without a match
+    counting as stol, so that it cannot fall by missing the difficult ones. (Martirossyan
+    et al., All that structure matches does not glitter, arXiv:2509.12178.)
+
+    Args:
+      own: of `rms_distances`.
+      others: of `rms_distances_to_others`.
+      k: 1 to the number of samples.
+    """
+    best = np.fmin(best_distances(own, k), best_distances(others, k))
+    if not len(best):
+        return float("nan"), float("nan")
+    missed = np.isnan(best)
+    return float((~missed).mean()), float(np.where(missed, TOLERANCES["stol"], best).mean())
+
+
+def split_by_number(
+    matched: Bool[np.ndarray, " targets"],
+    numbers: Int[np.ndarray, " targets"],
+    bounds: dict[str, tuple[int, int]],
+) -> dict[str, tuple[float, int]]:
+    """Returns the share matched and the targets of each class of a number that has any.
+
+    Args:
+      matched: [targets].
+      numbers: [targets] such as free coordinates.
+      bounds: name of the class -> least and greatest number, both in it.
+    """
+    labels = np.full(len(numbers), "", dtype=object)
+    for name, (low, high) in bounds.items():
+        labels[(low <= numbers) & (numbers <= high)] = name
+    return split_by_label(matched, labels, list(bounds))
+
+
+def split_by_label(
+    matched: Bool[np.ndarray, " targets"], labels: Sequence[str] | np.ndarray, names: Sequence[str]
+) -> dict[str, tuple[float, int]]:
+    """Returns the share matched and the targets of each of the `names` that has any."""
     split = {}
-    for name, (low, high) in SPLITS.items():
-        members = (low <= free_coords) & (free_coords <= high)
+    for name in names:
+        members = np.array([label == name for label in labels], bool)
         if members.any():
             split[name] = (float(matched[members].mean()), int(members.sum()))
-    rmse = float(best[matched].mean()) if matched.any() else float("nan")
-    return MatchRates(k, float(matched.mean()), rmse, split)
+    return split
 
 
 @dataclass(frozen=True)

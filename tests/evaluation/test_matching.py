@@ -1,10 +1,25 @@
 """Match rates and lattice errors on crystals that are known."""
 
+import warnings
+from collections import Counter
+
 import numpy as np
 import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from jaxcrystal.evaluation.matching import lattice_errors, match_rates, rms_distances
+from jaxcrystal.data.readers import read_structures
+from jaxcrystal.evaluation.matching import (
+    SPLITS,
+    lattice_errors,
+    match_rates,
+    metre,
+    ranks,
+    rms_distances,
+    rms_distances_to_others,
+    split_by_label,
+    split_by_number,
+)
 
 
 def rocksalt(length: float, cation: str = "Na") -> Structure:
@@ -60,3 +75,123 @@ def test_lattice_errors() -> None:
     assert errors.volume == pytest.approx(0.1)
     assert errors.structures == 1
     assert lattice_errors(target, found, np.ones(2), np.ones(2), np.zeros(2, bool)).structures == 0
+
+
+@pytest.fixture(scope="module")
+def prototypes() -> list[Structure]:
+    """50 AFLOW prototypes of at most 8 atoms, those with polymorphs first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        small = [s for _, s in read_structures("aflow") if isinstance(s, Structure) and len(s) <= 8]
+    counts = Counter(structure.reduced_formula for structure in small)
+    return sorted(small, key=lambda s: (-counts[s.reduced_formula], s.reduced_formula))[:50]
+
+
+@pytest.fixture(scope="module")
+def perturbed(prototypes) -> list[list[Structure | None]]:
+    """Three samples of each: moved a little, moved much, and the prototype after it or a failure."""
+    rng, samples = np.random.default_rng(0), []
+    for number, structure in enumerate(prototypes):
+        near, far = structure.copy(), structure.copy()
+        for copy, distance in ((near, 0.1), (far, 1.2)):
+            copy.translate_sites(range(len(copy)), [0.1, 0.2, 0.3])
+            steps = rng.normal(size=(len(copy), 3))
+            for site, step in enumerate(distance * steps / np.linalg.norm(steps, axis=1)[:, None]):
+                copy.translate_sites([site], step, frac_coords=False)
+        near.scale_lattice(1.3 * near.volume)
+        following = prototypes[(number + 1) % 50]
+        samples.append([far, near if number % 4 else None, following if number % 3 else None])
+    return samples
+
+
+@pytest.fixture(scope="module")
+def direct(prototypes, perturbed) -> np.ndarray:
+    """[target, drawn for, k] by StructureMatcher itself, one pair after another; infinity without match."""
+    matcher = StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10)
+    distances = np.full((50, 50, 3), np.inf)
+    places = {place: perturbed[place[0]][place[1]] for place in np.ndindex(50, 3)}
+    of_samples = {p: s.composition.fractional_composition for p, s in places.items() if s is not None}
+    for row, target in enumerate(prototypes):
+        for place, composition in of_samples.items():
+            if composition.almost_equals(target.composition.fractional_composition):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    found = matcher.get_rms_dist(target, places[place])
+                distances[row][place] = np.inf if found is None else found[0]
+    return distances
+
+
+@pytest.mark.parity
+def test_rates_are_those_of_a_direct_loop(prototypes, perturbed, direct) -> None:
+    distances = rms_distances(prototypes, perturbed, processes=2)
+    free_coords = np.arange(50) % 12
+    for k in (1, 2, 3):
+        best = [min(direct[row, row, :k]) for row in range(50)]
+        matched = [value for value in best if value < np.inf]
+        rates = match_rates(distances, free_coords, k)
+        assert 10 < len(matched) < 50
+        assert rates.rate == len(matched) / 50
+        assert rates.rmse == pytest.approx(np.mean(matched), abs=1e-9)
+        assert rates.by_free_coords["1"] == (np.mean([best[n] < np.inf for n in (1, 13, 25, 37, 49)]), 5)
+
+
+@pytest.mark.parity
+def test_metre_is_that_of_a_direct_loop(prototypes, perturbed, direct) -> None:
+    own, others = (f(prototypes, perturbed, 1) for f in (rms_distances, rms_distances_to_others))
+    for k in (1, 2, 3):
+        best = [direct[row, :, :k].min() for row in range(50)]
+        matched = [value for value in best if value < np.inf]
+        share, crmse = metre(own, others, k)
+        assert share == len(matched) / 50
+        assert crmse == pytest.approx((sum(matched) + 0.5 * (50 - len(matched))) / 50, abs=1e-9)
+    # Sample number 3 is the next prototype, another polymorph or compound.
+    rate = match_rates(own[:, 2:], np.zeros(50, int), 1).rate
+    assert metre(own[:, 2:], others[:, 2:], 1)[0] > rate
+
+
+def test_metre_counts_misses_as_stol() -> None:
+    nan = np.nan
+    own = np.array([[0.1, 0.3], [nan, 0.2], [nan, nan], [nan, nan]])
+    others = np.array([[nan, 0.05], [nan, nan], [nan, nan], [0.4, nan]])
+    assert metre(own, others, 1) == pytest.approx((0.5, (0.1 + 0.5 + 0.5 + 0.4) / 4))
+    assert metre(own, others, 2) == pytest.approx((0.75, (0.05 + 0.2 + 0.5 + 0.4) / 4))
+    assert metre(np.full((3, 2), nan), np.full((3, 2), nan), 2) == (0.0, 0.5)
+
+
+def test_a_sample_of_another_target_is_no_match_of_its_own() -> None:
+    zincblende = Structure.from_spacegroup("F-43m", Lattice.cubic(5.4), ["Zn", "S"], [[0] * 3, [0.25] * 3])
+    wurtzite = Structure.from_spacegroup(
+        "P6_3mc", Lattice.hexagonal(3.82, 6.26), ["Zn", "S"], [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.375]]
+    )
+    targets, swapped = [zincblende, wurtzite], [[wurtzite], [zincblende]]
+    own, others = (f(targets, swapped, 1) for f in (rms_distances, rms_distances_to_others))
+    assert np.isnan(own).all()
+    assert others == pytest.approx(np.zeros((2, 1)), abs=1e-6)
+    assert metre(own, others, 1) == pytest.approx((1.0, 0.0), abs=1e-6)
+
+
+def test_a_failed_comparison_is_no_match_and_is_told(monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("cell too flat")
+
+    monkeypatch.setattr(StructureMatcher, "get_rms_dist", fail)
+    with pytest.warns(UserWarning, match="1 comparisons failed .* NaCl: ValueError: cell too flat"):
+        distances = rms_distances([rocksalt(5.6)], [[rocksalt(5.6), None]], 1)
+    assert np.isnan(distances).all()
+
+
+def test_ranks() -> None:
+    assert ranks(1) == [1]
+    assert ranks(4) == [1, 4]
+    assert ranks(20) == [1, 20]
+    assert ranks(64) == [1, 20, 50, 64]
+
+
+def test_splits_hold_every_target_once() -> None:
+    matched, numbers = np.arange(40) % 2 == 0, np.arange(40)
+    split = split_by_number(matched, numbers, SPLITS)
+    assert list(split) == list(SPLITS)
+    assert sum(targets for _, targets in split.values()) == 40
+    assert sum(rate * targets for rate, targets in split.values()) == pytest.approx(20)
+    assert split["2-3"] == (0.5, 2)
+    assert split_by_label(matched, ["x", "y"] * 20, ["y", "z"]) == {"y": (0.0, 20)}

@@ -1,0 +1,139 @@
+"""What each setting of the sampler does to reconstruction, one changed at a time.
+
+python -m benchmarks.ablations --data test.npz [--targets 100] [--max-sites 4] [--samples 1]
+    [--contract letters free drawn] [--model DIR] [--seed 0] [--processes 2] [--name ablations]
+
+T = 10, 20, 40, 80; τ = 0, 0.15, 0.3, 1; joint and alternating updates; with and without the
+last denoising step, around the sampler's defaults. For each: match rate at k = 1 (all
+targets are the denominator), share of valid samples, errors of the lattice over all and
+over the matched samples, and seconds of sampling. All settings see the same targets and
+starting points, so that differences are surer than the standard errors say.
+"""
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks.harness import save
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
+from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose
+from jaxcrystal.sampling.runner import compiled
+from jaxcrystal.training.model import load_model
+
+#: Setting of `LangevinConfig` -> values that are tried.
+ABLATIONS: dict[str, tuple[Any, ...]] = {
+    "steps_per_level": (10, 20, 40, 80),
+    "lattice_temperature": (0.0, 0.15, 0.3, 1.0),
+    "alternating": (False, True),
+    "denoise": (False, True),
+}
+
+
+class CompileClock:
+    """Adds up the seconds that JAX spends on compilation."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, duration: float, **_: Any) -> None:
+        if event.endswith("backend_compile_duration"):
+            self.seconds += duration
+
+
+def summary(found: Reconstruction, compile_seconds: float) -> dict[str, Any]:
+    """Returns the figures that the settings are compared by."""
+    figures = found.figures()
+    keys = ("samples", "match_of_samples", "lattice_errors", "valid", "flagged", "formula_as_target")
+    return {
+        "match": figures["match"][0],
+        **{key: figures[key] for key in (*keys, "group_as_asked")},
+        "seconds": found.seconds["sampling"],
+        "compile_seconds": compile_seconds,
+        "seconds_a_sample": (found.seconds["sampling"] - compile_seconds) / len(found.samples),
+    }
+
+
+def report(contract: str, label: str, figures: dict[str, Any]) -> None:
+    lengths, volumes = (
+        [figures["lattice_errors"][of][what] for of in ("all", "matched")] for what in ("lengths", "volume")
+    )
+    match = figures["match"]
+    print(
+        f"{contract:8s} {label:28s} match {match['rate']:6.1%} ± {match['standard_error']:.1%}, "
+        f"valid {figures['valid']:6.1%}, lengths {lengths[0]:6.1%} (matched {lengths[1]:.1%}), "
+        f"volume {volumes[0]:7.1%} ({volumes[1]:.1%}), {figures['seconds']:5.0f} s "
+        f"({figures['compile_seconds']:.0f} s compilation)",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--targets", type=int, default=100)
+    parser.add_argument("--max-sites", type=int, default=4)
+    parser.add_argument(
+        "--samples", type=int, default=1, help="of each target; the match rate is of the first"
+    )
+    parser.add_argument("--contract", nargs="+", choices=CONTRACTS, default=["letters", "free"])
+    parser.add_argument("--model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--name", default="ablations", help="of the file in results/")
+    arguments = parser.parse_args()
+
+    model = load_model(arguments.model)
+    dataset = choose(Dataset.load(arguments.data), arguments.targets, arguments.max_sites, arguments.seed)
+    targets, clock = Targets.from_dataset(dataset), CompileClock()
+    base = LangevinConfig(model.schedule)
+    results: dict[str, Any] = {
+        "arguments": vars(arguments) | {"data": Path(arguments.data).name},
+        "model": model.info,
+        "targets": len(targets),
+        "denominator": "all targets",
+        "base": asdict(base),
+    }
+
+    def run(contract: Any, config: LangevinConfig, random_start: bool = False) -> dict[str, Any]:
+        before = clock.seconds
+        found = reconstruct(
+            targets,
+            contract,
+            arguments.samples,
+            model,
+            arguments.seed,
+            config,
+            random_start=random_start,
+            processes=arguments.processes,
+            progress=True,
+        )
+        # Another setting is another program; dozens of them fill the memory.
+        compiled.cache_clear()
+        jax.clear_caches()
+        return summary(found, clock.seconds - before)
+
+    for contract in arguments.contract:
+        done: dict[LangevinConfig, dict[str, Any]] = {}
+        table = results[contract] = {"random start": run(contract, base, random_start=True)}
+        report(contract, "random start", table["random start"])
+        for setting, values in ABLATIONS.items():
+            table[setting] = {}
+            for value in values:
+                config = replace(base, **{setting: value})
+                if config not in done:
+                    done[config] = run(contract, config)
+                table[setting][str(value)] = done[config]
+                report(contract, f"{setting} = {value}", done[config])
+                save(arguments.name, results)
+
+
+if __name__ == "__main__":
+    main()

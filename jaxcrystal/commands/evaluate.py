@@ -1,0 +1,148 @@
+"""`jaxcrystal evaluate`: every figure of a set of samples."""
+
+import argparse
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxcrystal.commands.parser import Commands, Help, at_least_1
+
+if TYPE_CHECKING:
+    from jaxcrystal.evaluation.metrics import Evaluation
+
+_EXAMPLES = """\
+examples:
+  jaxcrystal evaluate run1 --reference test.csv.gz --out run1_evaluation
+  jaxcrystal evaluate other_program.extxyz --reference test.npz --train train.npz --out theirs
+  jaxcrystal evaluate run1 --reference test.csv.gz --dask tcp://10.0.0.1:8786 --out run1_evaluation
+
+The folder given with --out gets metrics.json (every figure with its denominator),
+per_structure.csv (one row a sample: groups, validity and why not, distances to the nearest
+reference, first equal sample) and report.html (figures and plots; needs no network).
+Samples that cannot be read, or that the sampler stopped, count as failures. Fingerprints
+are kept in ~/.cache/jaxcrystal (or the folder that JAXCRYSTAL_CACHE names): a second run
+takes seconds."""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="compare a set of samples with known crystals",
+        description="Compares samples, of this program or another, with known crystals: validity, "
+        "coverage, Fréchet and Wasserstein distances, uniqueness, novelty, symmetry.",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
+    )
+    parser.add_argument(
+        "samples",
+        metavar="SAMPLES",
+        help="folder that `jaxcrystal sample` wrote, or any folder or file of structures: CIF, POSCAR, "
+        "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`",
+    )
+    parser.add_argument(
+        "--reference",
+        required=True,
+        metavar="FILE",
+        help="known crystals to compare with, such as a test set",
+    )
+    parser.add_argument(
+        "--train", metavar="FILE", help="known crystals that novel samples differ from (default: no novelty)"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the results; must be new or empty"
+    )
+    parser.add_argument(
+        "--min-space-group",
+        type=int,
+        default=1,
+        metavar="N",
+        help="leaves reference structures of lower groups out; 16, as in the paper: neither triclinic "
+        "nor monoclinic ones",
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="do the work on the cluster of this dask scheduler: tcp://HOST:PORT"
+    )
+    parser.add_argument("--no-html", action="store_true", help="write no report.html")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluates, writes the folder and prints a table."""
+    from jaxcrystal.errors import DataError, RequestError
+
+    at_least_1(arguments, "processes", "min_space_group")
+    if arguments.min_space_group > 230:
+        raise RequestError(f"--min-space-group is {arguments.min_space_group}; the last group is 230")
+
+    from jaxcrystal.data.readers import AFLOW
+    from jaxcrystal.evaluation.entries import load_entries
+    from jaxcrystal.evaluation.fingerprints import require_eval
+    from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
+    from jaxcrystal.evaluation.summary import text_table
+    from jaxcrystal.sampling.writers import claim_folder
+
+    require_eval()
+    started = time.perf_counter()
+    sources = {name: getattr(arguments, name) for name in ("samples", "reference", "train")}
+    for source in sources.values():  # before minutes are spent on reading the others
+        if source and source != AFLOW and not Path(source).exists():
+            raise DataError(f"{source} does not exist")
+    out = claim_folder(arguments.out)
+    entries = {
+        name: load_entries(source, arguments.processes) if source else None
+        for name, source in sources.items()
+    }
+    evaluation = evaluate(
+        entries["samples"] or [],
+        entries["reference"] or [],
+        entries["train"],
+        EvaluationSettings(min_space_group=arguments.min_space_group),
+        processes=arguments.processes,
+        dask=arguments.dask,
+    )
+    _write(evaluation, out, {name: source for name, source in sources.items() if source}, arguments.no_html)
+    print(text_table(evaluation.metrics))
+    print("the paper's figures are not like for like: metrics.json says what differs (not_like_for_like)")
+    counts = evaluation.metrics["counts"]
+    print(
+        f"\n{counts['samples']} samples: {counts['parsed']} read, {counts['flagged']} stopped by the "
+        f"sampler, {counts['valid']} of valid structure; first reasons of failure:"
+    )
+    for reason, count in evaluation.metrics["failures"].items():
+        print(f"{count:>7}  {reason}")
+    if not evaluation.metrics["failures"]:
+        print("   none")
+    print(f"{time.perf_counter() - started:.0f} s; written to {out}")
+    return 0
+
+
+def _write(evaluation: "Evaluation", out: Path, sources: dict[str, str], no_html: bool) -> None:
+    from jaxcrystal.data.files import write_text
+    from jaxcrystal.evaluation.summary import PAPER, PAPER_REAL, differences
+
+    columns = evaluation.per_structure
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(
+        [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row]
+        for row in zip(*columns.values(), strict=True)
+    )
+    write_text(out / "per_structure.csv", text.getvalue())
+    metrics = evaluation.metrics | {
+        "sources": sources,
+        "paper": {"model": PAPER, "real structures": PAPER_REAL},
+        "not_like_for_like": differences(evaluation.metrics),
+    }
+    write_text(
+        out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    )
+    if not no_html:
+        from jaxcrystal.evaluation.report import render
+
+        write_text(out / "report.html", render(evaluation, sources))

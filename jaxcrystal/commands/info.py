@@ -1,0 +1,31 @@
+"""`jaxcrystal info`: describes a model, a data file or this installation."""
+
+import argparse
+from pathlib import Path
+
+from jaxcrystal.commands.parser import Commands, Help
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "info",
+        help="describe a model, a data file or this installation",
+        description="Describes a model folder, a prepared data file, or, with neither, the bundled "
+        "model, the installed versions and the devices.",
+        formatter_class=Help,
+    )
+    parser.add_argument("path", nargs="?", metavar="MODEL|DATA", help="model folder or .npz file")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the description."""
+    from jaxcrystal.sampling import info
+
+    path = None if arguments.path is None else Path(arguments.path)
+    if path is None:
+        print(info.describe_installation())
+        print()
+    print(info.describe_data(path) if path is not None and path.is_file() else info.describe_model(path))
+    return 0

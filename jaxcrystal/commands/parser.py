@@ -1,0 +1,45 @@
+"""What the commands share: the parser's manners, checks of numbers, warnings."""
+
+import argparse
+import sys
+from typing import NoReturn, TypeAlias
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2."""
+        self.exit(2, f"jaxcrystal: error: {message} (see `{self.prog} --help`)\n")
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults where there are any; keeps the examples as written."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or not action.option_strings:
+            return action.help
+        return super()._get_help_string(action)
+
+
+#: What a command adds itself to.
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def at_least_1(arguments: argparse.Namespace, *names: str) -> None:
+    """Looks at counts; those that were not given (None) pass.
+
+    Raises:
+      RequestError: one of them is less than 1.
+    """
+    from jaxcrystal.errors import RequestError
+
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise RequestError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+
+
+def warn(text: str) -> None:
+    """Prints a warning line on stderr."""
+    print(f"jaxcrystal: warning: {text}", file=sys.stderr)

@@ -1,0 +1,52 @@
+"""`jaxcrystal prepare`: makes training data from structure files."""
+
+import argparse
+
+from jaxcrystal.commands.parser import Commands, Help, at_least_1
+
+_EXAMPLES = """\
+examples:
+  jaxcrystal prepare my_structures/ more.csv.gz --out my_data.npz
+  jaxcrystal prepare aflow --out aflow.npz      (288 prototypes that come with pymatgen)
+
+Each structure is brought into the standard setting of its space group (spglib, tolerance
+0.1 Å) and stored as its inequivalent sites. Structures that cannot be used are listed with
+the reason in rejected.csv beside the file: unreadable, disordered, too many sites, ..."""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "prepare",
+        help="make training data from structure files",
+        description="Reads structures, finds their symmetry and writes one file to train on.",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="CIF, POSCAR, extxyz or pymatgen JSON file, CSV with a `cif` column (each also as .gz), "
+        "a folder of such files, or the word aflow",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the .npz file to write; must not exist")
+    parser.add_argument(
+        "--max-sites",
+        type=int,
+        default=20,
+        metavar="N",
+        help="structures with more inequivalent sites are refused",
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepares the file and prints what became of the structures."""
+    at_least_1(arguments, "max_sites", "processes")
+    from jaxcrystal.data.prepare import prepare
+
+    report = prepare(arguments.sources, arguments.out, arguments.max_sites, arguments.processes)
+    print(report.describe())
+    return 0

@@ -1,0 +1,300 @@
+"""`jaxcrystal reconstruct`: samples known crystals again and says how many are found."""
+
+import argparse
+import csv
+import io
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+
+if TYPE_CHECKING:
+    from jaxcrystal.diffusion.langevin import LangevinConfig
+    from jaxcrystal.diffusion.schedules import NoiseSchedule
+    from jaxcrystal.evaluation.reconstruction import Reconstruction
+
+_EXAMPLES = """\
+examples:
+  jaxcrystal reconstruct --targets test.npz --samples-per-target 20 --max-targets 200 --out found
+  jaxcrystal reconstruct --targets my_structures/ --samples-per-target 50 --contract letters --out mine
+
+Each target's space group and sites go in, K samples come out, and pymatgen's StructureMatcher
+(stol 0.5, ltol 0.3, angle 10°) says which of them are the target, before any relaxation. All
+targets are in the denominator. Beside each result stands the random start: what sampling
+starts from. The folder given with --out gets metrics.json (every figure; match rates by
+family, number of sites and free coordinates), per_target.csv, per_sample.csv, table2.csv
+(lattice lengths of the matched targets, sampled and known, in Å) and samples/."""
+
+_MAX_ROWS = 12
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "reconstruct",
+        help="sample known crystals again",
+        description="Samples known crystals from their space group and sites, and says how many come out.",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
+    )
+    what = parser.add_argument_group("what to find")
+    what.add_argument(
+        "--targets",
+        required=True,
+        metavar="FILE",
+        help="file of `jaxcrystal prepare` (.npz), or a structure file or folder, prepared on the spot",
+    )
+    what.add_argument(
+        "--samples-per-target", type=int, default=20, metavar="K", help="samples of each target"
+    )
+    what.add_argument(
+        "--contract",
+        nargs="+",
+        choices=("letters", "free", "drawn"),
+        default=["letters", "free"],
+        help="what is given beside the group and elements. letters: the Wyckoff letters; free: the number "
+        "of sites of each element, which move freely; drawn: the same, with letters drawn by frequency",
+    )
+    what.add_argument(
+        "--max-targets", type=int, metavar="N", help="at most so many, drawn by --seed (default: all)"
+    )
+    what.add_argument(
+        "--max-sites", type=int, metavar="N", help="only targets of at most so many inequivalent sites"
+    )
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="of the targets and the samples")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the results; must be new or empty"
+    )
+    parser.add_argument(
+        "--format",
+        default="json",
+        metavar="NAME,...",
+        help="of samples/: some of cif, extxyz, json, poscar; cif and poscar are one file a crystal",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
+    how.add_argument(
+        "--steps-per-level", type=int, default=40, metavar="T", help="Langevin steps at each noise level"
+    )
+    how.add_argument("--tau", type=float, default=0.15, help="temperature of the lattice")
+    how.add_argument(
+        "--alternating", action="store_true", help="update coordinates and lattice in turn (twice the time)"
+    )
+    how.add_argument("--denoise", action="store_true", help="end with one step without noise")
+    how.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="crystals computed together (default: 16 on a CPU, 256 on a GPU)",
+    )
+    how.add_argument(
+        "--processes", type=int, metavar="N", help="worker processes that match (default: one a core)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Samples, matches, writes the folder and prints two tables."""
+    from jaxcrystal.sampling.writers import claim_folder, describe_flags, parse_formats, write_samples
+
+    at_least_1(
+        arguments,
+        *("samples_per_target", "max_targets", "max_sites", "steps_per_level", "batch_size", "processes"),
+    )
+    formats = parse_formats(arguments.format)
+
+    from jaxcrystal.evaluation.reconstruction import reconstruct
+    from jaxcrystal.evaluation.targets import Targets, choose, load_targets
+    from jaxcrystal.evaluation.workers import num_cpus
+    from jaxcrystal.sampling.runner import unseen_elements
+    from jaxcrystal.training.model import load_model
+
+    model = load_model(arguments.model)
+    config = _langevin_config(arguments, model.schedule)
+    processes = arguments.processes or num_cpus()
+    out = claim_folder(arguments.out)
+    dataset = load_targets(arguments.targets, out, processes)
+    targets = Targets.from_dataset(
+        choose(dataset, arguments.max_targets, arguments.max_sites, arguments.seed)
+    )
+    unseen = unseen_elements(targets.orders["free"], model)
+    if unseen:
+        warn(f"the model has never seen {', '.join(unseen)}: expect nothing of what it does with them")
+
+    metrics: dict[str, Any] = {
+        "settings": {key: value for key, value in vars(arguments).items() if key != "run"},
+        "model": model.info,
+        "versions": _versions(),
+        "targets": {
+            "used": len(targets),
+            "in_file": len(dataset),
+            "refused_in_preparation": dataset.info.get("rejected", {}),
+            "group_below_16": int((~dataset.supported).sum()),
+            "same_order_as_another": len(targets) - len({order.text for order in targets.orders["letters"]}),
+        },
+        "denominator": "all targets used, whatever became of their samples",
+        "relaxation": "none",
+        "runs": {},
+    }
+    done: list[Reconstruction] = []
+    # The baseline with the true letters stands beside the contracts that do not give them too.
+    for contract in dict.fromkeys([*arguments.contract, "letters"]):
+        folder = out / "samples" / contract
+        for random_start in (True, False) if contract in arguments.contract else (True,):
+            found = reconstruct(
+                targets,
+                contract,
+                arguments.samples_per_target,
+                model,
+                arguments.seed,
+                config,
+                batch_size=arguments.batch_size,
+                random_start=random_start,
+                processes=processes,
+                progress=True,
+                keep=None if random_start else partial(write_samples, out=folder, formats=formats),
+            )
+            metrics["runs"][found.name] = found.figures()
+            done.append(found)
+            _write(out, metrics, done)
+            for line in describe_flags(found.samples):
+                warn(f"{found.name}: {line}")
+    print(describe(metrics, done))
+    print(f"written to {out}")
+    return 0
+
+
+def _langevin_config(arguments: argparse.Namespace, schedule: "NoiseSchedule") -> "LangevinConfig":
+    from jaxcrystal.diffusion.langevin import LangevinConfig
+    from jaxcrystal.errors import RequestError
+
+    if not arguments.tau >= 0:
+        raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
+    return LangevinConfig(
+        schedule,
+        steps_per_level=arguments.steps_per_level,
+        lattice_temperature=arguments.tau,
+        alternating=arguments.alternating,
+        denoise=arguments.denoise,
+    )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from jaxcrystal import __version__
+
+    return {"jaxcrystal": __version__} | {name: version(name) for name in ("pymatgen", "spglib", "jax")}
+
+
+def _write(out: Path, metrics: dict[str, Any], done: "list[Reconstruction]") -> None:
+    """Writes all that there is so far, so that an interruption loses one run at most."""
+    from jaxcrystal.data.files import write_text
+    from jaxcrystal.evaluation.reconstruction import lattice_rows, sample_rows, target_rows
+
+    write_text(out / "per_target.csv", _csv([row for found in done for row in target_rows(found)]))
+    write_text(out / "per_sample.csv", _csv([row for found in done for row in sample_rows(found)]))
+    sampled = [row for found in done if not found.random_start for row in lattice_rows(found)]
+    write_text(out / "table2.csv", _csv(sampled))
+    write_text(out / "metrics.json", json.dumps(_without_nan(metrics), indent=1) + "\n")
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.5f}"
+    return value
+
+
+def _without_nan(value: Any) -> Any:
+    """Returns the value with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def describe(metrics: dict[str, Any], done: "list[Reconstruction]") -> str:
+    """Returns the figures as tables for the terminal."""
+    from jaxcrystal.evaluation.matching import SPLITS
+    from jaxcrystal.evaluation.reconstruction import lattice_rows
+
+    by_free = [f"{name} free" for name in SPLITS]
+    rates = [["given", "k", "match", "±", "RMSE", "METRe", "cRMSE", *by_free]]
+    others = [
+        ["given", "valid", "flagged", "formula", "group", "lengths off", "matched", "volume off", "matched"]
+    ]
+    for name, figures in metrics["runs"].items():
+        for match in figures["match"]:
+            split = match["by_free_coords"]
+            rates.append(
+                [name, str(match["k"])]
+                + [_percent(match["rate"]), _percent(match["standard_error"]), _number(match["rmse"])]
+                + [_percent(match["metre"]), _number(match["crmse"])]
+                + [_percent(split[key]["rate"], 0) if key in split else "-" for key in SPLITS]
+            )
+        errors = figures["lattice_errors"]
+        others.append(
+            [name]
+            + [_percent(figures[key]) for key in ("valid", "flagged", "formula_as_target", "group_as_asked")]
+            + [_percent(errors[of][what]) for what in ("lengths", "volume") for of in ("all", "matched")]
+        )
+    counts = next(iter(metrics["runs"].values()))["match"][0]["by_free_coords"]
+    classes = ", ".join(f"{of['targets']} with {name}" for name, of in counts.items())
+    parts = [
+        f"{metrics['targets']['used']} targets ({classes} free coordinates), all in the denominator; "
+        "matched before any relaxation",
+        _table(rates),
+        "Over all samples; of the lattice, mean absolute relative errors over all and over the matched:",
+        _table(others),
+    ]
+    sampled = [row for found in done if not found.random_start for row in lattice_rows(found)]
+    if sampled:
+        lengths = [["given", "target", "formula", "group", "distance", "sampled, Å", "known, Å"]]
+        for row in sampled[:_MAX_ROWS]:
+            lengths.append(
+                [row["run"], row["target"], row["formula"], str(row["space_group"])]
+                + [f"{row['distance']:.3f}", _lengths(row, "sampled"), _lengths(row, "reference")]
+            )
+        parts += ["Lattice lengths of the best sample of matched targets:", _table(lengths)]
+        if len(sampled) > _MAX_ROWS:
+            parts[-1] += f"\n... and {len(sampled) - _MAX_ROWS} more in table2.csv"
+    return "\n\n".join(parts)
+
+
+def _lengths(row: dict[str, Any], of: str) -> str:
+    """Returns the lengths that the crystal family leaves free."""
+    axes = {"cubic": "a", "tetragonal": "ac", "hexagonal": "ac"}.get(row["family"], "abc")
+    return ", ".join(f"{row[f'{axis}_{of}']:.3f}" for axis in axes)
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}%}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = {column for column, word in enumerate(rows[0]) if word in ("given", "target", "formula")}
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) if column in left else word.rjust(width)
+            for column, (word, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,211 @@
+"""The numbers that the metrics are made of, of many structures, computed once and kept."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxcrystal.errors import DataError, JaxcrystalError
+from jaxcrystal.evaluation.descriptors import (
+    COMPOSITION_LENGTH,
+    OXIDATION_STATES,
+    ROW_LENGTH,
+    STRUCTURE_LENGTH,
+    Row,
+    describe,
+)
+from jaxcrystal.evaluation.entries import Entry
+from jaxcrystal.evaluation.workers import CHUNK, stream_structures
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+#: Increase when a row of the cache is computed in another way.
+_ROW_VERSION = 1
+_LIBRARIES = ("matminer", "smact", "spglib", "pymatgen")
+#: What stands before the colon in the reasons of entries that failed.
+UNPARSABLE, FLAGGED = "unparsable", "flagged"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One row an entry; NaN (or 0, or False) where there is nothing to compute.
+
+    Attributes:
+      structure: [n, 61] CrystalNN "ops", mean over atoms; NaN rows where it failed, and for
+        entries that the sampler flagged.
+      composition: [n, 132] Magpie, not standardised; NaN rows likewise.
+      shortest_distance: [n] Å between two atoms; images of one atom by a lattice vector
+        count, so that it does not depend on the choice of the cell.
+      volume: [n] Å³ of the cell as given.
+      density: [n] g/cm³.
+      num_elements: [n].
+      num_atoms: [n] of the cell as given.
+      valid: [n] structural validity (`evaluation.validity`); False for entries that failed.
+      composition_valid: [n] SMACT's charge neutrality and Pauling test; False likewise.
+      found_groups: [n, 3] by spglib at 0.01, 0.1 and 0.3 Å; 0 for none.
+      reasons: [n] why an entry failed or is not valid, first cause only, in words up to a
+        colon and particulars after it; empty for those that pass everything.
+    """
+
+    structure: Float[np.ndarray, "n 61"]
+    composition: Float[np.ndarray, "n 132"]
+    shortest_distance: Float[np.ndarray, " n"]
+    volume: Float[np.ndarray, " n"]
+    density: Float[np.ndarray, " n"]
+    num_elements: Int[np.ndarray, " n"]
+    num_atoms: Int[np.ndarray, " n"]
+    valid: Bool[np.ndarray, " n"]
+    composition_valid: Bool[np.ndarray, " n"]
+    found_groups: Int[np.ndarray, "n 3"]
+    reasons: list[str]
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    @property
+    def complete(self) -> Bool[np.ndarray, " n"]:
+        """[n] True where both fingerprints are known."""
+        return ~np.isnan(self.structure).all(1) & ~np.isnan(self.composition).all(1)
+
+    def select(self, indices: Int[np.ndarray, " k"]) -> "Features":
+        """Returns the rows at `indices`, in that order."""
+        arrays: dict[str, Any] = {
+            name: value[indices] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return Features(**arrays, reasons=[self.reasons[i] for i in indices])
+
+
+def featurize(
+    entries: Sequence[Entry],
+    *,
+    cache: Path | None = None,
+    processes: int | None = None,
+    dask: str | None = None,
+    description: str = "fingerprints",
+) -> Features:
+    """Returns the features of every entry; what was computed before is read from the cache.
+
+    Args:
+      entries: what `load_entries` returns.
+      cache: folder of the cache, default `cache_folder()`. It is written every few
+        structures, so that an interrupted run goes on where it stopped.
+      processes: see `workers.stream_structures`, also for the rest.
+      dask: address of a scheduler.
+      description: of the progress bar.
+
+    Raises:
+      JaxcrystalError: matminer or smact is not installed.
+      DataError: the cache cannot be used.
+    """
+    require_eval()
+    keys = ["" if entry.structure is None else _key(entry.structure) for entry in entries]
+    database = _open(cache or cache_folder())
+    try:
+        rows = _read(database, set(keys) - {""})
+        todo = {k: e.structure for k, e in zip(keys, entries, strict=True) if k and k not in rows}
+        results = stream_structures(
+            describe, list(todo.values()), processes=processes, dask=dask, description=description
+        )
+        for number, (key, row) in enumerate(zip(todo, results, strict=True), start=1):
+            rows[key] = row
+            database.execute("REPLACE INTO rows VALUES (?, ?, ?)", (key, row[0].tobytes(), row[1]))
+            if number % CHUNK == 0:
+                database.commit()
+        database.commit()
+    except sqlite3.Error as error:
+        raise DataError(f"the cache of features cannot be used: {error}; {_CACHE_HELP}") from error
+    finally:
+        database.close()
+    return _assemble(entries, [rows.get(key) for key in keys])
+
+
+def require_eval() -> None:
+    """Raises JaxcrystalError, with what to install, where an extra is missing."""
+    for name in ("matminer", "smact"):
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise JaxcrystalError(f"evaluate needs {name}: pip install 'jaxcrystal[eval]'") from None
+
+
+def library_versions() -> dict[str, str]:
+    """Returns the versions of the libraries that decide the figures."""
+    return {name: metadata.version(name) for name in _LIBRARIES}
+
+
+def _assemble(entries: Sequence[Entry], rows: Sequence[Row | None]) -> Features:
+    table = np.full((len(entries), ROW_LENGTH), np.nan)
+    reasons = []
+    for number, (entry, row) in enumerate(zip(entries, rows, strict=True)):
+        if row is not None:
+            table[number] = row[0]
+        if entry.structure is None:
+            reasons.append(f"{UNPARSABLE}: {entry.error}")
+        elif entry.flag != "ok":
+            reasons.append(f"{FLAGGED}: {entry.flag}")
+        else:
+            reasons.append("" if row is None else row[1])
+    failed = np.array([entry.failed for entry in entries], bool)
+    fingerprints, scalars = np.split(table, [STRUCTURE_LENGTH + COMPOSITION_LENGTH], axis=1)
+    fingerprints[failed] = np.nan
+    known = np.nan_to_num(scalars)
+    return Features(
+        structure=fingerprints[:, :STRUCTURE_LENGTH],
+        composition=fingerprints[:, STRUCTURE_LENGTH:],
+        shortest_distance=scalars[:, 0],
+        volume=scalars[:, 1],
+        density=scalars[:, 2],
+        num_elements=known[:, 3].astype(np.int64),
+        num_atoms=known[:, 4].astype(np.int64),
+        valid=(known[:, 5] == 1) & ~failed,
+        composition_valid=(known[:, 6] == 1) & ~failed,
+        found_groups=known[:, 7:].astype(np.int64),
+        reasons=reasons,
+    )
+
+
+_CACHE_HELP = "delete it, or choose another folder with JAXCRYSTAL_CACHE"
+
+
+def cache_folder() -> Path:
+    """Returns `JAXCRYSTAL_CACHE`, or `~/.cache/jaxcrystal` (below `XDG_CACHE_HOME` if that is set)."""
+    if os.environ.get("JAXCRYSTAL_CACHE"):
+        return Path(os.environ["JAXCRYSTAL_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcrystal"
+
+
+def _key(structure: "Structure") -> str:
+    parts = (structure.lattice.matrix, structure.frac_coords, np.array(structure.atomic_numbers, float))
+    digest = hashlib.sha256(repr((_ROW_VERSION, OXIDATION_STATES, library_versions())).encode())
+    for part in parts:
+        digest.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(folder / "features.sqlite", timeout=60.0)
+        # Without waiting for the disk: a killed run loses nothing, and a cache may be lost with the power.
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, numbers BLOB, reason TEXT)")
+    except (OSError, sqlite3.Error) as error:
+        raise DataError(f"the cache of features in {folder} cannot be used: {error}; {_CACHE_HELP}") from None
+    return database
+
+
+def _read(database: sqlite3.Connection, keys: set[str]) -> dict[str, Row]:
+    rows = {}
+    for key in keys:
+        found = database.execute("SELECT numbers, reason FROM rows WHERE key = ?", (key,)).fetchone()
+        if found is not None and len(found[0]) == 8 * ROW_LENGTH:
+            rows[key] = (np.frombuffer(found[0]), found[1])
+    return rows

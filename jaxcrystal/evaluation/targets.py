@@ -1,0 +1,152 @@
+"""Known crystals as targets: what of them is asked for, and what should come out.
+
+What is given, the contract, decides how hard the task is, so contracts never share a column:
+
+    letters   group and Wyckoff letters, as DiffCSP++ and its like
+    free      group and number of sites, sites free: the paper's
+    drawn     group and number of sites, letters drawn by their frequency
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.data.convert import formula, to_pymatgen
+from jaxcrystal.data.dataset import Dataset, PreparedSites
+from jaxcrystal.data.prepare import prepare
+from jaxcrystal.data.symmetrize import as_crystal
+from jaxcrystal.errors import DataError
+from jaxcrystal.sampling.audit import primitive_cell
+from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
+from jaxcrystal.symmetry.groups import FAMILIES, group_tables
+from jaxcrystal.symmetry.orbits import expand_crystal
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Contract = Literal["letters", "free", "drawn"]
+CONTRACTS: tuple[Contract, ...] = get_args(Contract)
+
+
+def load_targets(source: str | Path, folder: Path, processes: int | None = None) -> Dataset:
+    """Reads a prepared file, or prepares structures of any known kind on the spot.
+
+    Args:
+      source: `.npz` of `jaxcrystal prepare`, or what that command accepts.
+      folder: gets targets.npz and rejected.csv, what was refused and why, of the second kind.
+      processes: worker processes.
+
+    Raises:
+      DataError: a source that cannot be read, or without a usable structure.
+    """
+    if Path(source).suffix == ".npz":
+        return Dataset.load(source)
+    report = prepare(source, folder / "targets.npz", max_sites=BUCKETS[-1], processes=processes)
+    return Dataset.load(report.out)
+
+
+def choose(
+    dataset: Dataset, count: int | None = None, max_sites: int | None = None, seed: int = 0
+) -> Dataset:
+    """Returns structures of group ≥ 16 and at most so many sites, drawn by seed.
+
+    Args:
+      dataset: prepared.
+      count: at most so many; None for all.
+      max_sites: inequivalent sites; at most what the sampler has room for.
+      seed: of the draw. The order of the file is kept.
+
+    Raises:
+      DataError: no structure is left.
+    """
+    limit = BUCKETS[-1] if max_sites is None else min(max_sites, BUCKETS[-1])
+    fits = np.flatnonzero(dataset.supported & (dataset.num_sites <= limit))
+    if not len(fits):
+        raise DataError(
+            f"no target of a group from 16 to 230 with at most {limit} sites among {len(dataset)}"
+        )
+    chosen = np.random.default_rng(seed).permutation(fits)[:count]
+    return dataset.select(np.sort(chosen))
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Known crystals: what is asked for, and what should come out.
+
+    Attributes:
+      ids: [targets] names in their source.
+      orders: for each contract [targets].
+      structures: [targets] primitive cells.
+      formulas: [targets] reduced.
+      letters: [targets] such as `Ba:a Ti:b O:c`.
+      space_groups: [targets] 16-230.
+      families: [targets] crystal families; trigonal groups are of the hexagonal one.
+      num_sites: [targets] inequivalent sites.
+      free_coords: [targets] free coordinates of all sites, with the true letters.
+      lengths: [targets, 3] a, b, c of the conventional cell, Å.
+      volumes: [targets] Å³ an atom.
+    """
+
+    ids: list[str]
+    orders: dict[Contract, list[Order]]
+    structures: "list[Structure]"
+    formulas: list[str]
+    letters: list[str]
+    space_groups: Int[np.ndarray, " targets"]
+    families: list[str]
+    num_sites: Int[np.ndarray, " targets"]
+    free_coords: Int[np.ndarray, " targets"]
+    lengths: Float[np.ndarray, "targets 3"]
+    volumes: Float[np.ndarray, " targets"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset) -> "Targets":
+        """Writes the orders of every structure and its full cell."""
+        orders: dict[Contract, list[Order]] = {contract: [] for contract in CONTRACTS}
+        structures, formulas, letters = [], [], []
+        free_coords, lengths, volumes = [], [], []
+        for row in range(len(dataset)):
+            group, sites = int(dataset.space_group[row]), dataset.sites(row)
+            positions = [wyckoff_positions(group)[letter] for letter in dataset.letters[sites]]
+            given: dict[str, str] = {}
+            for number, position in zip(dataset.species[sites], positions, strict=True):
+                given[SYMBOLS[number]] = given.get(SYMBOLS[number], "") + position.letter
+            counts = {symbol: len(text) for symbol, text in given.items()}
+            orders["letters"].append(make_order(group, given))
+            orders["free"].append(make_order(group, counts, "free"))
+            orders["drawn"].append(make_order(group, counts))
+            letters.append(" ".join(f"{symbol}:{''.join(sorted(text))}" for symbol, text in given.items()))
+            free_coords.append(sum(position.num_free for position in positions))
+            prepared = PreparedSites(
+                group,
+                dataset.lattice_params[row],
+                dataset.species[sites],
+                dataset.frac_coords[sites],
+                dataset.letters[sites],
+            )
+            lattice, species, coords, _ = expand_crystal(as_crystal(prepared))
+            structures.append(to_pymatgen(*primitive_cell(lattice, species, coords, group)))
+            formulas.append(formula(species))
+            lengths.append(np.linalg.norm(lattice, axis=1))
+            volumes.append(abs(np.linalg.det(lattice)) / len(species))
+        return cls(
+            ids=[str(name) for name in dataset.ids],
+            orders=orders,
+            structures=structures,
+            formulas=formulas,
+            letters=letters,
+            space_groups=dataset.space_group.astype(int),
+            families=[FAMILIES[group_tables().family[group]] for group in dataset.space_group],
+            num_sites=dataset.num_sites.astype(int),
+            free_coords=np.array(free_coords, int),
+            lengths=np.array(lengths, float).reshape(-1, 3),
+            volumes=np.array(volumes, float),
+        )

@@ -1,0 +1,142 @@
+"""One function over many structures: in this process, in several, or on a cluster."""
+
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from jaxcrystal.errors import DataError, JaxcrystalError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Items that travel to a worker together; what a killed run can lose of the cache.
+CHUNK = 8
+#: Below this many, starting processes takes longer than the work.
+_FEW = 32
+_CLUSTER_TIMEOUT = 20.0
+
+
+def map_structures(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    processes: int | None = None,
+    dask: str | None = None,
+    description: str = "work",
+) -> list[Result]:
+    """Returns `function` of every item, in order; see `stream_structures`."""
+    return list(stream_structures(function, items, processes=processes, dask=dask, description=description))
+
+
+def stream_structures(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    processes: int | None = None,
+    dask: str | None = None,
+    description: str = "work",
+) -> Iterator[Result]:
+    """Yields `function` of every item, in order, with a progress bar on stderr.
+
+    Args:
+      function: of one item; defined at the top of a module, and so that it returns what went
+        wrong with an item: an exception ends the whole run.
+      items: what can be pickled.
+      processes: worker processes, default one a CPU; 1 works in this process. In a script,
+        call it under `if __name__ == "__main__":`, since the processes import the script.
+      dask: address of a scheduler, such as `tcp://10.0.0.1:8786`, whose workers have this
+        package and its extras installed; `processes` is not used then.
+      description: of the bar.
+
+    Raises:
+      JaxcrystalError: no `distributed`, or no scheduler at that address.
+      DataError: a worker process died.
+    """
+    chunks = [list(items[start : start + CHUNK]) for start in range(0, len(items), CHUNK)]
+    if processes is not None and processes < 1:
+        raise DataError(f"processes is {processes}, expected 1 or more")
+    count = min(processes or num_cpus(), len(chunks))
+    if dask is not None:
+        outcomes = _on_cluster(function, chunks, dask)
+    elif count > 1 and len(items) > _FEW:
+        outcomes = _in_processes(function, chunks, count)
+    else:
+        outcomes = (_apply(function, [item]) for item in items)
+    bar: tqdm[Any] = tqdm(
+        total=len(items), desc=description, file=sys.stderr, smoothing=0.1, mininterval=0.5, disable=not items
+    )
+    with bar:
+        for results in outcomes:
+            yield from results
+            bar.update(len(results))
+
+
+def num_cpus() -> int:
+    """Returns the CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _in_processes(
+    function: Callable[[Item], Result], chunks: list[list[Item]], processes: int
+) -> Iterator[list[Result]]:
+    # spawn: a fork of a process in which JAX has started threads can hang.
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(_apply, function, chunk))
+            if len(waiting) >= 8 * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process died (out of memory, a crash in a library, or a script that does not call "
+            'this under `if __name__ == "__main__":`); try processes=1'
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_cluster(
+    function: Callable[[Item], Result], chunks: list[list[Item]], address: str
+) -> Iterator[list[Result]]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise JaxcrystalError("--dask needs distributed: pip install 'jaxcrystal[distributed]'") from None
+    try:
+        client = Client(address, timeout=_CLUSTER_TIMEOUT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise JaxcrystalError(
+            f"no dask scheduler at {address} ({_first_line(error)}): start one with `dask scheduler`, "
+            "workers with `dask worker`, and give its address, such as tcp://10.0.0.1:8786"
+        ) from error
+    futures: list[Any] = []
+    try:
+        # pure=False: equal items are computed anew instead of being hashed here.
+        futures = [client.submit(_apply, function, chunk, pure=False) for chunk in chunks]
+        while futures:
+            result = futures[0].result()
+            futures.pop(0)  # its memory on the cluster is freed with it
+            yield result
+    finally:
+        client.cancel(futures)
+        client.close()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,97 @@
+"""Order, progress and failures of parallel work."""
+
+import os
+import sys
+import warnings
+
+import pytest
+
+from jaxcrystal.errors import DataError, JaxcrystalError
+from jaxcrystal.evaluation.workers import map_structures, stream_structures
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process_id(number: int) -> int:
+    return os.getpid()
+
+
+def die(number: int) -> int:
+    os._exit(3)
+
+
+@pytest.mark.parametrize("processes", [1, 2, None])
+def test_order_is_kept(processes, capsys) -> None:
+    numbers = list(range(99, -1, -1))
+    assert map_structures(square, numbers, processes=processes, description="squares") == [
+        n * n for n in numbers
+    ]
+    assert "squares: 100%" in capsys.readouterr().err
+
+
+def test_no_items(capsys) -> None:
+    assert map_structures(square, [], processes=2) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_processes() -> None:
+    """One process is this one; several are others; few items are not worth starting any."""
+    assert set(map_structures(process_id, list(range(50)), processes=1)) == {os.getpid()}
+    assert os.getpid() not in map_structures(process_id, list(range(50)), processes=2)
+    assert set(map_structures(process_id, list(range(5)), processes=2)) == {os.getpid()}
+    with pytest.raises(DataError, match="processes is 0, expected 1 or more"):
+        map_structures(square, [1], processes=0)
+
+
+def test_results_come_while_the_rest_is_worked_on() -> None:
+    seen = []
+
+    def note(number: int) -> int:
+        seen.append(number)
+        return number
+
+    stream = stream_structures(note, list(range(10)), processes=1)
+    assert next(stream) == 0
+    assert seen == [0]
+    stream.close()
+
+
+def test_a_worker_that_dies_is_said() -> None:
+    with pytest.raises(DataError, match="a worker process died"):
+        map_structures(die, list(range(50)), processes=2)
+
+
+def test_dask_is_missing(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(JaxcrystalError, match=r"pip install 'jaxcrystal\[distributed\]'"):
+        map_structures(square, [1], dask="tcp://127.0.0.1:1")
+
+
+def test_no_scheduler_at_the_address(monkeypatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("jaxcrystal.evaluation.workers._CLUSTER_TIMEOUT", 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(JaxcrystalError, match=r"no dask scheduler at tcp://127\.0\.0\.1:1 ") as caught:
+            map_structures(square, [1], dask="tcp://127.0.0.1:1")
+    assert "\n" not in str(caught.value)
+
+
+def test_on_a_cluster() -> None:
+    distributed = pytest.importorskip("distributed")
+    numbers = list(range(40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            protocol="tcp://",
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster:
+            assert cluster.scheduler_address.startswith("tcp://")
+            found = map_structures(square, numbers, dask=cluster.scheduler_address)
+    assert found == [n * n for n in numbers]
