@@ -15,10 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-# Asked for when the run starts: the checkout may have moved on when it ends.
-_COMMIT = subprocess.run(
-    ["git", "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True
-).stdout.strip()
+_CODE = ("jaxcrystal", "benchmarks/*.py")
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,17 @@ def matrix_product_rate(rows: int = 4096, width: int = 1024) -> float:
 def peak_memory_gib() -> float:
     """Returns the largest resident size of this process so far, GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _commit() -> str:
+    """Returns the commit, marked where the code differs from it; results may."""
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *_CODE], capture_output=True).returncode
+    return head.stdout.strip() + ("-dirty" if changed else "")
+
+
+# Asked for when the run starts: the checkout may have moved on when it ends.
+_COMMIT = _commit()
 
 
 def environment() -> dict[str, Any]:
