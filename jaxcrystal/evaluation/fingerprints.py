@@ -191,6 +191,7 @@ def _key(structure: "Structure") -> str:
 
 
 def _open(folder: Path) -> sqlite3.Connection:
+    database = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(folder / "features.sqlite", timeout=60.0)
@@ -198,6 +199,8 @@ def _open(folder: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous = OFF")
         database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, numbers BLOB, reason TEXT)")
     except (OSError, sqlite3.Error) as error:
+        if database is not None:
+            database.close()
         raise DataError(f"the cache of features in {folder} cannot be used: {error}; {_CACHE_HELP}") from None
     return database
 
