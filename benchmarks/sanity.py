@@ -4,9 +4,7 @@ python -m benchmarks.sanity --train train.csv.gz --reference test.csv.gz [--coun
 
 Random training structures against the test structures must come out near the last row of the
 paper's Table 1; the same structures with uniformly random coordinates must be far worse.
-COV-P hardly sees it: averaged over disordered sites, fingerprints are short and lie
-within 0.4 of some known crystal's; COV-R, the distances and validity do. Groups from 16 on
-both sides (spglib at 0.1 Å).
+Groups from 16 on both sides (spglib at 0.1 Å).
 """
 
 import argparse
