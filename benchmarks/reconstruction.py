@@ -1,7 +1,7 @@
 """How often sampling finds known crystals from their group and sites.
 
 python -m benchmarks.reconstruction --data test.npz [--targets 160] [--max-sites 4] [--samples 4]
-    [--sites constrained|free|drawn ...] [--model DIR] [--steps-per-level 40]
+    [--sites constrained|free|drawn ...] [--model DIR] [--steps-per-level 20]
 
 `constrained`: the sites are on the targets' Wyckoff letters; `free`: only their number is
 given and they move freely; `drawn`: only their number is given and letters are drawn by
@@ -67,7 +67,7 @@ def main() -> None:
         "--sites", nargs="+", choices=("constrained", "free", "drawn"), default=["constrained"]
     )
     parser.add_argument("--model")
-    parser.add_argument("--steps-per-level", type=int, default=40)
+    parser.add_argument("--steps-per-level", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--name", default="reconstruction", help="of the file in results/")

@@ -77,7 +77,7 @@ def add(commands: Commands) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
     how.add_argument(
-        "--steps-per-level", type=int, default=40, metavar="T", help="Langevin steps at each noise level"
+        "--steps-per-level", type=int, default=20, metavar="T", help="Langevin steps at each noise level"
     )
     how.add_argument("--tau", type=float, default=0.15, help="temperature of the lattice")
     how.add_argument(

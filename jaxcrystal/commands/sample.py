@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
     how.add_argument(
         "--steps-per-level",
         type=int,
-        default=40,
+        default=20,
         metavar="T",
         help="Langevin steps at each of the noise levels; time is proportional to it",
     )

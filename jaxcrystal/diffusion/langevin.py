@@ -44,7 +44,7 @@ class LangevinConfig:
     """
 
     schedule: NoiseSchedule = NoiseSchedule()
-    steps_per_level: int = 40
+    steps_per_level: int = 20
     coord_step: float = 1.0
     lattice_step: float = 0.1
     lattice_temperature: float = 0.15
