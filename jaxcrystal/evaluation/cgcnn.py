@@ -15,17 +15,8 @@ from jaxtyping import Float
 
 from jaxcrystal.config import from_dict
 from jaxcrystal.errors import DataError
-from jaxcrystal.models.cgcnn import (
-    WEIGHTS_FORMAT,
-    BatchSize,
-    CgcnnConfig,
-    CgcnnOutput,
-    ShellGraph,
-    apply,
-    batches,
-    build_graph,
-    from_arrays,
-)
+from jaxcrystal.models.cgcnn import WEIGHTS_FORMAT, CgcnnOutput, apply, from_arrays
+from jaxcrystal.models.cgcnn_graph import BatchSize, CgcnnConfig, ShellGraph, batches, build_graph
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -8,18 +8,8 @@ from hypothesis import strategies as st
 from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import Element, Lattice, Structure
 
-from jaxcrystal.models.cgcnn import (
-    BatchSize,
-    CgcnnConfig,
-    ShellGraph,
-    _periodic_table,
-    apply,
-    batches,
-    build_graph,
-    from_arrays,
-    init_params,
-    to_arrays,
-)
+from jaxcrystal.models.cgcnn import _periodic_table, apply, from_arrays, init_params, to_arrays
+from jaxcrystal.models.cgcnn_graph import BatchSize, CgcnnConfig, ShellGraph, batches, build_graph
 
 CONFIG = CgcnnConfig(width=8, convolutions=2, hidden=12)
 ROOM = BatchSize(4, 160, 2400)

@@ -13,18 +13,10 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.evaluation.cgcnn import load_cgcnn, predict
-from jaxcrystal.models.cgcnn import CgcnnConfig
-from jaxcrystal.training.cgcnn import (
-    CgcnnTraining,
-    EnergyData,
-    fit,
-    main,
-    make_predict,
-    mean_absolute_error,
-    read_energies,
-    rounded,
-    save_weights,
-)
+from jaxcrystal.models.cgcnn_graph import CgcnnConfig
+from jaxcrystal.training.cgcnn import main, rounded, save_weights
+from jaxcrystal.training.cgcnn_energies import EnergyData, read_energies
+from jaxcrystal.training.cgcnn_fit import CgcnnTraining, fit, make_predict, mean_absolute_error
 
 CONFIG = CgcnnConfig(width=16, convolutions=2, hidden=16)
 TRAINING = CgcnnTraining(epochs=150, crystals=8, learning_rate=1e-2, ema_decay=0.9)
