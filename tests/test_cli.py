@@ -87,7 +87,7 @@ def test_help_of_commands(command, capsys) -> None:
     if command != "info":
         assert "examples:" in text
     if command == "sample":
-        for default in ("(default: 16)", "(default: 40)", "(default: cif)", "(default: auto)"):
+        for default in ("(default: 16)", "(default: 20)", "(default: cif)", "(default: auto)"):
             assert default in text
 
 
@@ -148,7 +148,7 @@ def test_wrong_requests(sample_arguments, capsys, more, changes, message) -> Non
     [
         ([], "COMMAND"),
         (["smaple"], "invalid choice: 'smaple'"),
-        (["sample", "--space-group", "221", "--out", "x"], "--sites --wyckoff is required"),
+        (["sample", "--space-group", "221", "--out", "x"], "--sites --wyckoff --like is required"),
         ([*SAMPLE, "--sites", "Ba=1", "--out", "x"], "not allowed with argument"),
         ([*SAMPLE], "--out"),
         ([*SAMPLE, "--out", "x", "--count", "many"], "invalid int value: 'many'"),

@@ -2,8 +2,12 @@
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+
+if TYPE_CHECKING:
+    from jaxcrystal.sampling.orders import Order
 
 _EXAMPLES = """\
 examples:
@@ -16,6 +20,9 @@ examples:
 
   two sites of O, on letters c and d, in each of two groups, as CIF and extxyz:
     jaxcrystal sample --space-group 221,225 --sites Na=1,O=2 --format cif,extxyz --out run3
+
+  1,000 crystals with the groups, elements and Wyckoff letters of random structures of a file:
+    jaxcrystal sample --like test.npz --letters given --count 1000 --format json --out run4
 
 The folder given with --out gets the structures and summary.csv: id, formula, Wyckoff
 letters, group asked for and group that spglib finds (tolerance 0.1 Å; strict: 0.01 Å),
@@ -35,7 +42,6 @@ def add(commands: Commands) -> None:
     what = parser.add_argument_group("what to generate")
     what.add_argument(
         "--space-group",
-        required=True,
         metavar="GROUP[,GROUP...]",
         help="number from 16 to 230 or Hermann-Mauguin symbol; several are separated by commas",
     )
@@ -50,16 +56,24 @@ def add(commands: Commands) -> None:
         metavar="EL=LETTERS,...",
         help="Wyckoff letters of each element, one letter a site, such as Ba=a,Ti=b,O=cd",
     )
+    sites.add_argument(
+        "--like",
+        metavar="FILE",
+        help="groups and sites of structures drawn at random from a file of `jaxcrystal prepare` (.npz), or "
+        "from a structure file or folder; each is drawn once before any comes again",
+    )
     what.add_argument(
         "--letters",
-        choices=("auto", "free"),
+        choices=("auto", "free", "given"),
         default="auto",
-        help="with --sites. auto: Wyckoff letters are drawn by how often they occur in the training "
-        "data for this group and these counts, so that atoms stay on them and the composition is "
+        help="with --sites and --like. auto: Wyckoff letters are drawn by how often they occur in the "
+        "training data for this group and these counts, so that atoms stay on them and the composition is "
         "exact; free: every site moves freely and may fall on a special position, which decides the "
-        "composition",
+        "composition; given: with --like, the letters of its structures",
     )
-    what.add_argument("--count", type=int, default=16, metavar="N", help="crystals for each group")
+    what.add_argument(
+        "--count", type=int, default=16, metavar="N", help="crystals for each group; with --like, in all"
+    )
     what.add_argument(
         "--seed", type=int, default=0, metavar="N", help="the same seed gives the same crystals"
     )
@@ -115,21 +129,12 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Samples, writes the folder and prints a table."""
     from jaxcrystal.errors import RequestError
-    from jaxcrystal.sampling import orders as parsing
     from jaxcrystal.sampling.writers import claim_folder, describe_flags, parse_formats, table, write_samples
 
     # All that can be wrong is looked at before anything slow begins.
-    groups = parsing.parse_space_groups(arguments.space_group)
-    sites: dict[str, int] | dict[str, str]
-    if arguments.wyckoff is None:
-        sites = parsing.parse_sites(arguments.sites)
-    elif arguments.letters == "free":
-        raise RequestError("--letters free goes with --sites: with --wyckoff the letters are given")
-    else:
-        sites = parsing.parse_wyckoff(arguments.wyckoff)
-    orders = [parsing.make_order(group, sites, arguments.letters) for group in groups]
-    formats = parse_formats(arguments.format)
     at_least_1(arguments, "count", "steps_per_level", "batch_size")
+    orders, counts = _orders(arguments)
+    formats = parse_formats(arguments.format)
     if not arguments.tau >= 0:
         raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
 
@@ -155,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
         warn(f"the model has never seen {', '.join(unseen)}: expect nothing of what it does with them")
     started = time.perf_counter()
     samples = sample_orders(
-        orders, arguments.count, model, arguments.seed, config, arguments.batch_size, progress=True
+        orders, counts, model, arguments.seed, config, arguments.batch_size, progress=True
     )
     seconds = time.perf_counter() - started
     write_samples(samples, arguments.out, formats)
@@ -164,3 +169,32 @@ def run(arguments: argparse.Namespace) -> int:
     for line in describe_flags(samples):
         warn(line)
     return 0
+
+
+def _orders(arguments: argparse.Namespace) -> "tuple[list[Order], list[int]]":
+    """Returns what is asked for, and how many of each."""
+    from jaxcrystal.errors import RequestError
+    from jaxcrystal.sampling import orders as parsing
+
+    mode = arguments.letters
+    if arguments.like is not None:
+        from jaxcrystal.data.prepare import load_or_prepare
+        from jaxcrystal.sampling.like import draw_orders
+
+        if arguments.space_group is not None:
+            raise RequestError("--space-group does not go with --like: the structures of the file give it")
+        return draw_orders(load_or_prepare(arguments.like), arguments.count, mode, arguments.seed)
+    if arguments.space_group is None:
+        raise RequestError("--space-group is missing: --sites and --wyckoff need one")
+    if mode == "given":
+        raise RequestError("--letters given goes with --like: letters of your own are given with --wyckoff")
+    sites: dict[str, int] | dict[str, str]
+    if arguments.wyckoff is None:
+        sites = parsing.parse_sites(arguments.sites)
+    elif mode == "free":
+        raise RequestError("--letters free goes with --sites: with --wyckoff the letters are given")
+    else:
+        sites = parsing.parse_wyckoff(arguments.wyckoff)
+    groups = parsing.parse_space_groups(arguments.space_group)
+    orders = [parsing.make_order(group, sites, mode) for group in groups]
+    return orders, [arguments.count] * len(orders)

@@ -119,12 +119,13 @@ def prepare(
 
 
 def load_or_prepare(source: str | Path) -> Dataset:
-    """Returns a prepared data set; `aflow`, the embedded one, is prepared on the spot."""
-    if str(source) != "aflow":
+    """Returns a prepared data set (.npz); any other source is prepared on the spot."""
+    if Path(source).suffix == ".npz":
         return Dataset.load(source)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "aflow.npz"
-        prepare("aflow", out, processes=1, progress=False)
+        out = Path(folder) / "prepared.npz"
+        embedded = str(source) == "aflow"
+        prepare(source, out, processes=1 if embedded else None, progress=not embedded)
         return Dataset.load(out)
 
 

@@ -21,7 +21,8 @@ from jaxcrystal.data.prepare import prepare
 from jaxcrystal.data.symmetrize import as_crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.sampling.audit import primitive_cell
-from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
+from jaxcrystal.sampling.like import order_like
+from jaxcrystal.sampling.orders import Order, SiteMode
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Contract = Literal["letters", "free", "drawn"]
 CONTRACTS: tuple[Contract, ...] = get_args(Contract)
+_MODES: dict[Contract, SiteMode] = {"letters": "given", "free": "free", "drawn": "auto"}
 
 
 def load_targets(source: str | Path, folder: Path, processes: int | None = None) -> Dataset:
@@ -116,14 +118,9 @@ class Targets:
         for row in range(len(dataset)):
             group, sites = int(dataset.space_group[row]), dataset.sites(row)
             positions = [wyckoff_positions(group)[letter] for letter in dataset.letters[sites]]
-            given: dict[str, str] = {}
-            for number, position in zip(dataset.species[sites], positions, strict=True):
-                given[SYMBOLS[number]] = given.get(SYMBOLS[number], "") + position.letter
-            counts = {symbol: len(text) for symbol, text in given.items()}
-            orders["letters"].append(make_order(group, given))
-            orders["free"].append(make_order(group, counts, "free"))
-            orders["drawn"].append(make_order(group, counts))
-            letters.append(" ".join(f"{symbol}:{''.join(sorted(text))}" for symbol, text in given.items()))
+            for contract, mode in _MODES.items():
+                orders[contract].append(order_like(dataset, row, mode))
+            letters.append(orders["letters"][-1].wyckoff)
             free_coords.append(sum(position.num_free for position in positions))
             prepared = PreparedSites(
                 group,

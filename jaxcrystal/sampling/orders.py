@@ -62,6 +62,14 @@ class Order:
         sites = ",".join(f"{SYMBOLS[z]}={x}" for z, x in zip(self.elements, of_elements, strict=True))
         return f"{self.space_group} {sites} {self.mode}"
 
+    @property
+    def wyckoff(self) -> str:
+        """Letters by element, such as `O:c Ti:b Ba:a`; empty unless they are given."""
+        return " ".join(
+            f"{SYMBOLS[z]}:{''.join(of_element)}"
+            for z, of_element in zip(self.elements, self.letters, strict=bool(self.letters))
+        )
+
     @cached_property
     def hash(self) -> int:
         """A number of 32 bits that is the same in every process."""

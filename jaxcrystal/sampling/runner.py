@@ -79,7 +79,7 @@ def sample(
 
 def sample_orders(
     orders: Sequence[Order],
-    count: int,
+    count: int | Sequence[int],
     model: Model,
     seed: int = 0,
     config: LangevinConfig | None = None,
@@ -90,8 +90,9 @@ def sample_orders(
     """Samples `count` structures of each order; see `sample`.
 
     Args:
-      orders: of `make_order`; their structures stand in this order in the result.
-      count: structures of each.
+      orders: of `make_order`; their structures stand in this order in the result. An order
+        given twice gives the same structures twice.
+      count: structures of each; one number for all, or one for each order.
       model: trained.
       seed: 0 to 2³² - 1.
       config: sampler settings.
@@ -99,15 +100,18 @@ def sample_orders(
       progress: show a bar.
       random_start: return the states that sampling would start from, as a baseline.
     """
-    for name, value in (("count", count), ("batch_size", 1 if batch_size is None else batch_size)):
-        if value < 1:
+    counts = [count] * len(orders) if isinstance(count, int) else list(count)
+    for name, value in (("count", min(counts, default=1)), ("batch_size", batch_size)):
+        if value is not None and value < 1:
             raise RequestError(f"{name} is {value}; it must be at least 1")
     if not 0 <= seed < 2**32:
         raise RequestError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
     config = config or LangevinConfig(model.schedule)
     candidates = [
         Candidate(place, order, number, order.draw_letters(model.letters, seed, number))
-        for place, (order, number) in enumerate((order, n) for order in orders for n in range(count))
+        for place, (order, number) in enumerate(
+            (order, n) for order, wanted in zip(orders, counts, strict=True) for n in range(wanted)
+        )
     ]
     batch_size = batch_size or BATCH_SIZE.get(jax.default_backend(), 16)
     results: dict[int, Sample] = {}
