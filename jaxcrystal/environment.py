@@ -1,5 +1,6 @@
 """What differs between releases of jax: those that compute wrongly, and names that moved."""
 
+import os
 import warnings
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
@@ -46,3 +47,30 @@ def double_precision(enabled: bool = True) -> AbstractContextManager[None]:
     from jax.experimental import enable_x64  # type: ignore[attr-defined]
 
     return enable_x64(enabled)
+
+
+def use_all_cores() -> None:
+    """Makes every CPU core that this process may use a device of jax.
+
+    The sampler and the training share a batch among the devices. One device uses several
+    cores poorly: products of a few thousand rows are too small to be split. Call it before
+    anything else of jax; where jax has been used already, or the number of devices is set
+    in the environment, nothing changes.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    import jax
+
+    if getattr(jax.config, "jax_num_cpu_devices", -1) != -1:  # JAX_NUM_CPU_DEVICES
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", num_cpus())
+    except RuntimeError:  # the devices exist already
+        return
+
+
+def num_cpus() -> int:
+    """Returns the CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

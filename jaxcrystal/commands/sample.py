@@ -120,8 +120,8 @@ def add(commands: Commands) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="crystals computed together (default: 16 on a CPU, 256 on a GPU); changes memory and "
-        "speed, and results by rounding only",
+        help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU); changes "
+        "memory and speed, and results by rounding only",
     )
     parser.set_defaults(run=run)
 
@@ -139,9 +139,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
 
     from jaxcrystal.diffusion.langevin import LangevinConfig
+    from jaxcrystal.environment import use_all_cores
     from jaxcrystal.sampling.runner import sample_orders, unseen_elements
     from jaxcrystal.training.model import load_model
 
+    use_all_cores()
     model = load_model(arguments.model)
     try:
         config = LangevinConfig(

@@ -3,7 +3,6 @@
 import csv
 import io
 import multiprocessing
-import os
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from jaxcrystal.data.files import require_absent, write_text
 from jaxcrystal.data.readers import Record, parse, read_records
 from jaxcrystal.data.rejection import Reason, Rejected
 from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
+from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
 
 _CHUNK = 64
@@ -91,7 +91,7 @@ def prepare(
     accepted: list[PreparedSites] = []
     properties: list[dict[str, float]] = []
     rejected: list[tuple[str, str, str]] = []
-    outcomes = _work(read_records(listed), max_sites, processes or _num_cpus())
+    outcomes = _work(read_records(listed), max_sites, processes or num_cpus())
     for record_id, values, result in _with_bar(outcomes, progress):
         if isinstance(result, Rejected):
             rejected.append((record_id, str(result.reason), result.detail))
@@ -193,12 +193,6 @@ def _with_bar(outcomes: Iterator[Outcome], progress: bool) -> Iterator[Outcome]:
     from tqdm import tqdm
 
     return iter(tqdm(outcomes, desc="prepare", unit=" structures", disable=not progress, smoothing=0))
-
-
-def _num_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _write_rejected(path: Path, data_name: str, rows: list[tuple[str, str, str]]) -> None:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
 from jaxcrystal.crystal import Crystal
@@ -24,8 +25,9 @@ from jaxcrystal.sampling.plan import Candidate, make_batches
 from jaxcrystal.sampling.samples import Sample, Samples, finish
 from jaxcrystal.training.model import Model, load_model
 
-#: Structures computed together, fixed so that a structure does not depend on how many are drawn.
-BATCH_SIZE = {"cpu": 16, "gpu": 256, "tpu": 256}
+#: Structures computed together on one device, fixed so that a structure does not depend on how
+#: many are drawn or how many devices there are.
+BATCH_SIZE = {"cpu": 8, "gpu": 256, "tpu": 256}
 
 #: (params, seed, hashes, numbers, templates) -> coordinates, lattice, flags, trajectory
 Program = Callable[..., tuple[Array, Array, Array, tuple[Array, Array] | None]]
@@ -54,12 +56,13 @@ def sample(
       count: structures for each group.
       model: a model or its folder; the bundled one by default.
       seed: a structure is the same to the last bit at the same seed, whatever else is
-        drawn with it, on one machine and with one batch size.
+        drawn with it and on however many devices, on one machine and with one batch size.
       letters: for numbers of sites: `auto` draws Wyckoff letters by their frequency in
         the training data, `free` lets every site move in three dimensions.
       steps_per_level: Langevin steps at each noise level.
       config: all settings of the sampler; by default those that go with the model.
-      batch_size: structures computed together; changes results by rounding only.
+      batch_size: structures computed together on each device (all local ones are used; see
+        `environment.use_all_cores` for CPUs); changes results by rounding only.
       progress: show a bar with structures/s.
 
     Raises:
@@ -96,7 +99,7 @@ def sample_orders(
       model: trained.
       seed: 0 to 2³² - 1.
       config: sampler settings.
-      batch_size: rows of every batch.
+      batch_size: rows of every batch on each device.
       progress: show a bar.
       random_start: return the states that sampling would start from, as a baseline.
     """
@@ -113,14 +116,16 @@ def sample_orders(
             (order, n) for order, wanted in zip(orders, counts, strict=True) for n in range(wanted)
         )
     ]
-    batch_size = batch_size or BATCH_SIZE.get(jax.default_backend(), 16)
+    batch_size = batch_size or BATCH_SIZE.get(jax.default_backend(), 8)
+    # No more devices than there is work for.
+    devices = tuple(jax.local_devices()[: -(-len(candidates) // batch_size)])
     results: dict[int, Sample] = {}
     with tqdm(
         total=len(candidates), desc="sample", unit=" structures", disable=not progress, file=sys.stderr
     ) as bar:
-        for batch in make_batches(candidates, batch_size):
+        for batch in make_batches(candidates, batch_size * len(devices)):
             capacity = batch.shape.capacity
-            program = compiled_start() if random_start else compiled(model.network, config, capacity)
+            program = compiled_start() if random_start else compiled(model.network, config, capacity, devices)
             output = program(model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates)
             coords, lattice_params, flags, frames = jax.tree.map(np.asarray, output)
             for row, candidate in enumerate(batch.candidates):
@@ -143,8 +148,10 @@ def unseen_elements(orders: Sequence[Order], model: Model) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def compiled(network: NetworkConfig, config: LangevinConfig, capacity: ImageCapacity) -> Program:
-    """Returns the compiled sampler of one shape; made once for each."""
+def compiled(
+    network: NetworkConfig, config: LangevinConfig, capacity: ImageCapacity, devices: tuple[jax.Device, ...]
+) -> Program:
+    """Returns the compiled sampler of one shape, made once for each; batches are shared among devices."""
     estimate = make_estimate_fn(network, capacity)
 
     def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
@@ -153,7 +160,17 @@ def compiled(network: NetworkConfig, config: LangevinConfig, capacity: ImageCapa
         frames = None if trajectory is None else (trajectory.frac_coords, trajectory.lattice_params)
         return crystal.frac_coords, crystal.lattice_params, states.status, frames
 
-    return jax.jit(run)
+    # Structures do not depend on one another: each device runs the loop on its own rows.
+    all_rows, rows, frames = PartitionSpec(), PartitionSpec("structures"), PartitionSpec(None, "structures")
+    return jax.jit(
+        jax.shard_map(
+            run,
+            mesh=Mesh(np.array(devices), ("structures",)),
+            in_specs=(all_rows, all_rows, rows, rows, rows),
+            out_specs=(rows, rows, rows, frames),
+            check_vma=False,
+        )
+    )
 
 
 @lru_cache(maxsize=1)

@@ -99,8 +99,8 @@ def test_one_compilation_a_shape_and_none_on_the_second_call(tiny_model, quick) 
     assert len(set(shapes)) == 2
 
     def programs() -> list[int]:
-        network = tiny_model.network
-        return [runner.compiled(network, quick, shape.capacity)._cache_size() for shape in shapes]
+        network, devices = tiny_model.network, tuple(jax.local_devices()[:1])
+        return [runner.compiled(network, quick, shape.capacity, devices)._cache_size() for shape in shapes]
 
     before = programs()
     sample_orders(orders, 5, tiny_model, config=quick, batch_size=4)
