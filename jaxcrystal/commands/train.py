@@ -1,6 +1,7 @@
 """`jaxcrystal train`: trains a model."""
 
 import argparse
+import sys
 
 from jaxcrystal.commands.parser import Commands, Help
 
@@ -9,10 +10,15 @@ examples:
   jaxcrystal train configs/aflow.toml
   jaxcrystal train configs/aflow.toml --set data.train=my_data.npz optimizer.steps=50000 out=runs/mine
   jaxcrystal train configs/aflow.toml --resume
+  jaxcrystal train configs/large.toml --distributed    # on every host, under Slurm or on a TPU pod
 
 The run folder (setting `out`) is a model folder: `jaxcrystal sample --model RUN` uses it
-from the first checkpoint on. It holds log.csv (losses) and validation.csv (losses by noise
-level) too. With --resume, give the same file and the same --set."""
+from the first checkpoint on. It holds log.csv (losses), validation.csv (losses by noise
+level), losses.png and best/, the model of least validation loss, too. With --resume, give
+the same file and the same --set. SIGTERM and Ctrl-C save the state first.
+
+All devices of the machine share each batch. On several hosts, start the command on each
+with --distributed, all with the same run folder, on a file system that they share."""
 
 
 def add(commands: Commands) -> None:
@@ -35,17 +41,43 @@ def add(commands: Commands) -> None:
         help="settings that replace those of the file",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    hosts = parser.add_argument_group("several hosts")
+    hosts.add_argument("--distributed", action="store_true", help="this is one of several processes")
+    hosts.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="address of process 0, where no launcher (Slurm, a TPU pod, ...) gives it",
+    )
+    hosts.add_argument("--processes", type=int, metavar="N", help="how many, with --coordinator")
+    hosts.add_argument("--process-id", type=int, metavar="I", help="which this is, 0 to N - 1")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains, and says where the model is."""
     from jaxcrystal.config import load
+    from jaxcrystal.errors import RequestError
     from jaxcrystal.training.config import TrainConfig
 
     config = load(TrainConfig, arguments.config, arguments.overrides)
-    from jaxcrystal.training.loop import train
+    joining = (arguments.coordinator, arguments.processes, arguments.process_id)
+    if arguments.distributed:
+        from jaxcrystal.training.parallel import initialize
 
-    out = train(config, arguments.resume)
-    print(f"trained; the model is in {out}: jaxcrystal sample --model {out} ...")
+        if any(x is None for x in joining) and any(x is not None for x in joining):
+            raise RequestError("--coordinator, --processes and --process-id go together")
+        initialize(*joining)
+    elif any(x is not None for x in joining):
+        raise RequestError("--coordinator, --processes and --process-id need --distributed")
+    from jaxcrystal.training.loop import train
+    from jaxcrystal.training.parallel import is_main
+    from jaxcrystal.training.stopping import Stopped
+
+    try:
+        out = train(config, arguments.resume)
+    except Stopped as stopped:
+        print(f"jaxcrystal: {stopped}", file=sys.stderr)
+        return stopped.code
+    if is_main():
+        print(f"trained; the model is in {out}: jaxcrystal sample --model {out} ...")
     return 0

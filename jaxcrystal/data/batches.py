@@ -131,7 +131,8 @@ class BucketSampler:
         largest = np.asarray(BUCKETS)[np.searchsorted(BUCKETS, [bucket_of(n) for n in num_sites[chosen]])]
         self._members = {b: chosen[largest == b] for b in BUCKETS if (largest == b).any()}
         self._size = {b: batch_size if isinstance(batch_size, int) else batch_size[b] for b in self._members}
-        self._seed, self._constrained_share = seed, constrained_share
+        self._seed, self.constrained_share = seed, constrained_share
+        sites = {b: float(np.mean(num_sites[rows])) for b, rows in self._members.items()}
 
         shares = np.array([len(rows) / self._size[b] for b, rows in self._members.items()])
         self.steps_per_epoch = shares.sum()
@@ -140,6 +141,10 @@ class BucketSampler:
         for position in np.argsort(visits - exact, kind="stable")[: max(0, self._CYCLE - visits.sum())]:
             visits[position] += 1
         self._visits = visits
+        slots = np.array([self._size[b] * b for b in self._members])
+        filled = np.array([self._size[b] * sites[b] for b in self._members])
+        #: Share of the node slots of all batches that hold no site.
+        self.padding_share = float(1.0 - (visits * filled).sum() / (visits * slots).sum())
         self._cycle_of = lru_cache(maxsize=2)(self._make_cycle)
         self._order_of = lru_cache(maxsize=4 * len(BUCKETS))(self._make_order)
 
@@ -148,21 +153,32 @@ class BucketSampler:
         """The buckets that hold structures, smallest first."""
         return tuple(self._members)
 
+    def batch_size(self, bucket: int) -> int:
+        """Returns the structures of a batch of this bucket."""
+        return self._size[bucket]
+
+    def shape(self, step: int) -> tuple[int, bool]:
+        """Returns (bucket, constrained) of a step."""
+        bucket, _ = self._visit(step)
+        draw = np.random.default_rng([self._seed, 2, step]).random()
+        return bucket, bool(draw < self.constrained_share)
+
     def batch(self, step: int) -> tuple[int, bool, Int[np.ndarray, " batch"]]:
         """Returns (bucket, constrained, indices into the data set) of a step."""
-        length = int(self._visits.sum())
-        cycle, place = divmod(step, length)
-        plan, ranks = self._cycle_of(cycle)
-        bucket = self.buckets[plan[place]]
-        visit = cycle * int(self._visits[plan[place]]) + int(ranks[place])
-
+        bucket, visit = self._visit(step)
         members, size = self._members[bucket], self._size[bucket]
         rounds, slots = np.divmod(visit * size + np.arange(size), len(members))
         indices = np.array(
             [members[self._order_of(bucket, int(r))[s]] for r, s in zip(rounds, slots, strict=True)]
         )
-        draw = np.random.default_rng([self._seed, 2, step]).random()
-        return bucket, bool(draw < self._constrained_share), indices
+        return *self.shape(step), indices
+
+    def _visit(self, step: int) -> tuple[int, int]:
+        """Returns the bucket of a step, and how often it was drawn from before."""
+        length = int(self._visits.sum())
+        cycle, place = divmod(step, length)
+        plan, ranks = self._cycle_of(cycle)
+        return self.buckets[plan[place]], cycle * int(self._visits[plan[place]]) + int(ranks[place])
 
     def _make_cycle(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
         plan = np.repeat(np.arange(len(self._visits)), self._visits)

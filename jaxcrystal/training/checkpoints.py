@@ -1,27 +1,69 @@
-"""Saved training states (orbax), so that a stopped run goes on where it was."""
+"""Saved training states (orbax), so that a stopped run goes on exactly where it was.
+
+checkpoints/STEP/state    weights, their average, the optimiser's moments and the step
+checkpoints/STEP/about    format, configuration, digest of the data, `Progress`
+
+Batches and noise are functions of (seed, step), so that the step stands for both. A
+checkpoint gets its name once it is whole: a kill or a full disk leaves the older ones.
+"""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.training.step import TrainState
 
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """What a run knows beside its state.
+
+    Attributes:
+      seconds: of training so far.
+      pending: (coords, lattice, gradient norm) of the updates since the last row of the log.
+      validation: means of the last validation.
+      best: the least validation loss so far, and the step of it; None before the first.
+    """
+
+    seconds: float = 0.0
+    pending: list[list[float]] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
+    best: tuple[float, int] | None = None
+
 
 class Checkpoints:
-    """The last states of a run, in `folder`; writing goes on in the background."""
+    """The last states of a run, in `folder`; writing goes on in the background.
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        logging.getLogger("absl").setLevel(logging.WARNING)  # orbax reports every save
-        self._folder = folder
+    Args:
+      folder: of the checkpoints.
+      keep: states kept.
+      run: what a state must agree on with the run that takes it up: name and value.
+
+    Raises:
+      DataError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, keep: int, run: dict[str, str]) -> None:
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports every save
+        self._folder, self._run = folder, run
         try:
             self._manager = ocp.CheckpointManager(
                 folder.absolute(),
-                options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep, create=True, cleanup_tmp_directories=True
+                ),
+                item_names=("state", "about"),
             )
         except OSError as error:
             raise DataError(f"cannot write checkpoints in {folder}: {error}") from error
@@ -29,33 +71,112 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        try:
+            with self._reported():
+                self._manager.close()
+        except DataError:
+            if kind is None:
+                raise  # else the first error is the one to tell
 
-    def save(self, state: TrainState) -> None:
-        """Saves a state under its step."""
-        step = int(state.step)
-        if step not in self._manager.all_steps():
-            self._manager.save(step, args=ocp.args.StandardSave(_as_tree(state)))
+    @property
+    def latest(self) -> int | None:
+        """The step of the last whole checkpoint on the disk."""
+        return max((int(path.name) for path in self._folder.glob("*") if path.name.isdigit()), default=None)
 
-    def restore(self, like: TrainState) -> TrainState:
-        """Returns the last saved state.
+    def save(self, state: TrainState, progress: Progress) -> None:
+        """Saves a state under its step.
 
         Raises:
-          DataError: there is none, or it does not fit the network of the configuration.
+          DataError: this one, or the one before it, could not be written.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        # Copies: the next update takes the state's memory while the background still reads.
+        copies = jax.tree.map(jnp.copy, state._asdict())
+        about = {"format": FORMAT, "run": self._run, "progress": asdict(progress)}
+        with self._reported():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardSave(copies), about=ocp.args.JsonSave(about)),
+            )
+
+    def wait(self) -> None:
+        """Returns when what was saved is on the disk.
+
+        Raises:
+          DataError: it could not be written.
+        """
+        with self._reported():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def restore(self, like: TrainState) -> tuple[TrainState, Progress] | None:
+        """Returns the last saved state, or None if there is none.
+
+        Args:
+          like: a state of the run, for shapes and devices.
+
+        Raises:
+          DataError: it is of another version or run, or damaged.
         """
         step = self._manager.latest_step()
         if step is None:
-            raise DataError(f"there is no checkpoint in {self._folder} to resume from")
+            return None
+        about = self._about(step)
+        for name, value in self._run.items():
+            if about["run"].get(name) != value:
+                raise DataError(
+                    f"cannot resume from step {step} in {self._folder}: the {name} differs from that of "
+                    "the run; a run resumes unchanged"
+                )
+        with self._readable(step):
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(like._asdict()))
+            tree = self._manager.restore(step, args=args)["state"]
+            progress = Progress(**about["progress"])
+        if progress.best is not None:
+            progress.best = (progress.best[0], progress.best[1])
+        return TrainState(**tree), progress
+
+    def _about(self, step: int) -> dict[str, Any]:
+        if not (self._folder / str(step) / "about").exists():
+            raise DataError(
+                f"cannot resume from step {step} in {self._folder}: another version of jaxcrystal wrote it"
+            )
+        with self._readable(step):
+            args = ocp.args.Composite(about=ocp.args.JsonRestore())
+            about: dict[str, Any] = self._manager.restore(step, args=args)["about"]
+        if about.get("format") != FORMAT:
+            raise DataError(
+                f"cannot resume from step {step} in {self._folder}: its format is {about.get('format')}, "
+                f"this version of jaxcrystal reads {FORMAT}"
+            )
+        return about
+
+    @contextmanager
+    def _readable(self, step: int) -> Iterator[None]:
         try:
-            tree = self._manager.restore(step, args=ocp.args.StandardRestore(_as_tree(like)))
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"cannot resume from step {step} in {self._folder}: {reason}") from error
-        return TrainState(**tree)
+            yield
+        except Exception as error:  # orbax raises whatever its libraries do
+            others = [n for n in self._manager.all_steps() if n != step]
+            older = f"; without the folder {step} it resumes from step {max(others)}" if others else ""
+            raise DataError(
+                f"cannot resume from step {step} in {self._folder}: {_one_line(error)}{older}"
+            ) from error
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # orbax raises whatever its threads did
+            last = self.latest
+            kept = "there is none yet" if last is None else f"that of step {last} is whole"
+            raise DataError(
+                f"cannot write a checkpoint in {self._folder}: {_one_line(error)}; {kept}"
+            ) from error
 
 
-def _as_tree(state: TrainState) -> dict[str, Any]:
-    tree = state._asdict()
-    return jax.tree.map(jax.numpy.asarray, tree)
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -15,12 +15,15 @@ class DataConfig:
       validation: prepared file; empty: no validation.
       max_sites: larger structures are left out.
       min_space_group: groups below are left out. Groups 1-15 train coordinates only.
+      device_gib: GiB of each device that the structures may take. They live there if they fit, and
+        a batch is a choice of rows; else batches are made on the host, ahead of their turn.
     """
 
     train: str = "aflow"
     validation: str = ""
     max_sites: int = 20
     min_space_group: int = 16
+    device_gib: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class OptimizerConfig:
 
     Attributes:
       steps: updates in all.
-      batch_size: structures an update.
+      batch_size: structures an update, over all devices.
       learning_rate: at its peak.
       warmup_steps: from 0 to the peak.
       final_fraction: of the peak, at the end.
@@ -64,7 +67,8 @@ class LogConfig:
       validate_every: validation by level; 0: only at the end.
       validation_structures: of the validation file, spread evenly.
       checkpoint_every: saved states.
-      keep: saved states kept.
+      keep: saved states kept. The weights of least validation loss stay too, in `best`.
+      tensorboard: write the losses for TensorBoard too (needs tensorboardX).
     """
 
     every: int = 100
@@ -72,6 +76,14 @@ class LogConfig:
     validation_structures: int = 256
     checkpoint_every: int = 1_000
     keep: int = 2
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("every", "checkpoint_every", "keep", "validation_structures"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.validate_every < 0:
+            raise ValueError(f"validate_every is {self.validate_every}; 0 validates only at the end")
 
 
 @dataclass(frozen=True)

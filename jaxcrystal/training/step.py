@@ -1,12 +1,14 @@
 """One update of the weights, and the losses by noise level."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
@@ -15,6 +17,7 @@ from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
+from jaxcrystal.training.parallel import AXIS, replicated
 
 #: A constrained structure lists each atom of its primitive cell once; 20 at most in the
 #: data, in steps so that few sizes are compiled.
@@ -70,26 +73,51 @@ def image_capacity(crystals: Crystal, constrained: bool) -> ImageCapacity:
 
 
 def make_update(
-    config: TrainConfig, capacity: ImageCapacity, donate: bool = True
-) -> Callable[[TrainState, Crystal], tuple[TrainState, Metrics]]:
-    """Returns the compiled update for batches of one shape; the state is given up to it."""
+    config: TrainConfig, capacity: ImageCapacity, donate: bool = True, mesh: Mesh | None = None
+) -> Any:
+    """Returns the compiled update for batches of one shape.
+
+    Args:
+      config: of the run.
+      capacity: room of the neighbour search.
+      donate: the state is given up to the update.
+      mesh: devices that share the batch; None for one.
+    Returns:
+      `update(state, crystals, rows=None)`: with `rows` [batch], the batch is these rows of
+      `crystals`, which are on every device.
+    """
     estimate = make_estimate_fn(config.network, capacity)
     optimizer = make_optimizer(config.optimizer)
     loss = joint_loss if config.joint else denoising_loss
 
-    def losses_of(params: Any, key: Array, crystals: Crystal) -> tuple[Array, DenoisingLoss]:
-        batch = crystals.species.shape[0]
+    def structure_losses(
+        params: Any, keys: Array, sigmas: Array, crystals: Crystal, rows: Array | None
+    ) -> DenoisingLoss:
+        if rows is not None:
+            crystals = jax.tree.map(lambda array: array[rows], crystals)
+        return jax.vmap(lambda k, c, s: loss(estimate, params, k, c, s))(keys, crystals, sigmas)
+
+    def losses_of(
+        params: Any, key: Array, crystals: Crystal, rows: Array | None
+    ) -> tuple[Array, DenoisingLoss]:
+        batch = crystals.species.shape[0] if rows is None else rows.shape[0]
         key_time, key_noise = jax.random.split(key)
         # Stratified times: every batch sees the whole range of noise evenly.
         times = (jnp.arange(batch) + jax.random.uniform(key_time, (batch,))) / batch
         sigmas = config.schedule.at(times)
         keys = jax.random.split(key_noise, batch)
-        losses = jax.vmap(lambda k, c, s: loss(estimate, params, k, c, s))(keys, crystals, sigmas)
+        run = structure_losses
+        if mesh is not None:
+            # Said outright: left to the compiler, the sorts of the neighbour search gather the batch.
+            parts, whole = PartitionSpec(AXIS), PartitionSpec()
+            specs = (whole, parts, parts, parts if rows is None else whole, parts)
+            run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=parts, check_vma=False)
+        losses = run(params, keys, sigmas, crystals, rows)
         return total_loss(losses), losses
 
-    def update(state: TrainState, crystals: Crystal) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, crystals: Crystal, rows: Array | None = None) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (_, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(state.params, key, crystals)
+        (_, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(state.params, key, crystals, rows)
         updates, opt_state = optimizer.update(gradient, state.opt_state)
         params = optax.apply_updates(state.params, updates)
         # The average starts from the first weights: forget them as fast as they change.
@@ -102,9 +130,17 @@ def make_update(
         )
         return TrainState(state.step + 1, params, ema, opt_state), metrics
 
-    return jax.jit(update, donate_argnums=0 if donate else ())
+    return jax.jit(update, donate_argnums=0 if donate else (), out_shardings=replicated(mesh))
 
 
+@jax.jit
+def is_finite(state: TrainState) -> Array:
+    """Returns [] whether every number of a state is finite."""
+    leaves = jax.tree.leaves((state.params, state.ema, state.opt_state))
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+@lru_cache(maxsize=32)
 def make_level_losses(
     network: NetworkConfig, schedule: NoiseSchedule, capacity: ImageCapacity
 ) -> Callable[[Any, Array, Crystal], DenoisingLoss]:

@@ -99,3 +99,15 @@ def validate(
             )
         )
     return results
+
+
+def trained_loss(losses: list[LevelLosses], constrained_share: float) -> float:
+    """Returns one number to choose the best weights by, over the kinds of sites that are trained.
+
+    Args:
+      losses: of `validate`.
+      constrained_share: share of the updates with constrained sites.
+    """
+    weights = {"free": 1.0 - constrained_share, "constrained": constrained_share}
+    used = [result for result in losses if weights[result.sites] > 0.0]
+    return float(sum(weights[x.sites] * 0.5 * (x.coords.mean() + x.lattice.mean()) for x in used))

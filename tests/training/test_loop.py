@@ -12,6 +12,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.training.config import TrainConfig
+from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.loop import train, usable
 from jaxcrystal.training.model import load_model
 from jaxcrystal.training.validation import validate
@@ -60,10 +61,8 @@ def test_a_run_resumed_ends_where_an_unbroken_one_does(config, tmp_path):
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        from jaxcrystal.training import loop
-
-        at = loop._Batches.at
-        patch.setattr(loop._Batches, "at", lambda self, step: killer(step) if step == 5 else at(self, step))
+        at = Inputs.at
+        patch.setattr(Inputs, "at", lambda self, step: killer(step) if step == 5 else at(self, step))
         with pytest.raises(Killed):
             train(broken, progress=False)
     train(broken, resume=True, progress=False)

@@ -1,0 +1,87 @@
+"""The model of a run: the weights it starts from and the model folders it writes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.frequencies import LetterFrequencies
+from jaxcrystal.errors import DataError
+from jaxcrystal.models.scores import count_params, init_params
+from jaxcrystal.training.checkpoints import Progress
+from jaxcrystal.training.config import TrainConfig
+from jaxcrystal.training.folder import save_best
+from jaxcrystal.training.model import Model, load_model
+from jaxcrystal.training.parallel import is_main
+from jaxcrystal.training.step import TrainState
+
+
+class Exporter:
+    """Writes models, in one process of the run only.
+
+    Args:
+      config: of the run.
+      structures: those it is trained on.
+      steps_before: updates of the model that the run started from.
+    """
+
+    def __init__(self, config: TrainConfig, structures: Dataset, steps_before: int) -> None:
+        self._config, self._steps_before = config, steps_before
+        self._letters = LetterFrequencies.from_dataset(structures)
+        self._info = {
+            "elements": sorted({int(z) for z in structures.species}),
+            "data": config.data.train,
+            "structures": len(structures),
+        }
+
+    def save(self, state: TrainState, done: Progress) -> None:
+        """Writes the averaged weights to the run folder."""
+        if is_main():
+            self._model(state, done).save(Path(self._config.out))
+
+    def save_best(self, state: TrainState, done: Progress) -> None:
+        """Writes them as the run's best model."""
+        if is_main():
+            save_best(self._model(state, done), Path(self._config.out))
+
+    def _model(self, state: TrainState, done: Progress) -> Model:
+        params = jax.device_get(state.ema)
+        about = {
+            "parameters": count_params(params),
+            "steps": self._steps_before + int(state.step),
+        }
+        config = self._config
+        return Model(
+            config.network, config.schedule, params, self._letters, self._info | about | done.validation
+        )
+
+
+def first_params(config: TrainConfig, crystal: Crystal) -> tuple[Any, int]:
+    """Returns the weights that a run starts from, and the updates that made them.
+
+    Args:
+      config: of the run; `start_from` names the model whose weights they are, fresh ones
+        where it has none.
+      crystal: one structure, which gives shapes and dtypes only.
+
+    Raises:
+      DataError: that model holds another network.
+    """
+    key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
+    crystal = jax.tree.map(jax.numpy.asarray, crystal)
+    fresh = jax.jit(lambda k: init_params(k, config.network, crystal))(key)
+    if not config.start_from:
+        return fresh, 0
+    model = load_model(config.start_from)
+    if model.network != config.network:
+        raise DataError(f"{config.start_from} holds another network than the configuration asks for")
+
+    def merged(fresh: Any, given: Any) -> Any:
+        if not isinstance(fresh, Mapping):
+            return given
+        return {name: merged(leaf, given[name]) if name in given else leaf for name, leaf in fresh.items()}
+
+    return merged(fresh, model.params), int(model.info.get("steps", 0))

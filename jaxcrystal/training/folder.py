@@ -1,0 +1,86 @@
+"""The folder of a run: whose it is, what may be resumed in it, the best model."""
+
+import hashlib
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcrystal.config import ConfigError, load, to_toml
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.files import write_text
+from jaxcrystal.errors import DataError
+from jaxcrystal.training.config import TrainConfig
+from jaxcrystal.training.model import Model
+
+
+def claim(config: TrainConfig, resume: bool) -> None:
+    """Makes the run folder ours; refuses one that holds another run.
+
+    Raises:
+      DataError: the folder is in use, or holds no run or another one to resume.
+    """
+    out = Path(config.out)
+    saved = out / "config.toml"
+    if resume:
+        if not saved.exists():
+            raise DataError(f"{out} holds no run to resume: there is no config.toml in it")
+        _require_same(saved, config)
+    elif out.exists() and any(not _is_partial(path) for path in out.iterdir()):
+        raise DataError(f"{out} is not empty: give another out=..., or --resume to go on with its run")
+    else:
+        write_text(saved, to_toml(config))
+
+
+def clean(out: Path) -> None:
+    """Removes what a kill left half written."""
+    for path in out.iterdir():
+        if _is_partial(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def save_best(model: Model, out: Path) -> None:
+    """Writes a model to `out`/best, whole or not at all, in place of the one before."""
+    best, new, old = out / "best", out / ".best.part", out / ".best.old.part"
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    model.save(new)
+    if best.exists():
+        best.rename(old)
+    new.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def digest(dataset: Dataset) -> str:
+    """Returns a short digest of the structures, so that a run never resumes on other data."""
+    content = hashlib.sha256()
+    for name in ("space_group", "lattice_params", "num_sites", "species", "frac_coords", "letters"):
+        content.update(np.ascontiguousarray(getattr(dataset, name)).tobytes())
+    return content.hexdigest()[:16]
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def _require_same(saved: Path, config: TrainConfig) -> None:
+    try:
+        before = _flat(asdict(load(TrainConfig, saved)))
+    except ConfigError as error:
+        raise DataError(f"cannot resume: {saved} is not of this version of jaxcrystal: {error}") from error
+    now = _flat(asdict(config))
+    # Where the run stands is no part of what it is: its folder may have been moved.
+    changed = [name for name in now if name != "out" and now[name] != before[name]]
+    if changed:
+        listed = ", ".join(f"{name} ({before[name]!r}, now {now[name]!r})" for name in changed)
+        raise DataError(f"{saved} differs from the configuration given: {listed}; a run resumes unchanged")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= inner
+    return flat
