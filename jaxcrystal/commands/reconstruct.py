@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
 
 if TYPE_CHECKING:
+    from jaxcrystal.data.dataset import Dataset
     from jaxcrystal.diffusion.langevin import LangevinConfig
     from jaxcrystal.diffusion.schedules import NoiseSchedule
     from jaxcrystal.evaluation.reconstruction import Reconstruction
+    from jaxcrystal.evaluation.targets import Targets
 
 _EXAMPLES = """\
 examples:
@@ -27,8 +29,6 @@ targets are in the denominator. Beside each result stands the random start: what
 starts from. The folder given with --out gets metrics.json (every figure; match rates by
 family, number of sites and free coordinates), per_target.csv, per_sample.csv, table2.csv
 (lattice lengths of the matched targets, sampled and known, in Å) and samples/."""
-
-_MAX_ROWS = 12
 
 
 def add(commands: Commands) -> None:
@@ -93,6 +93,9 @@ def add(commands: Commands) -> None:
     how.add_argument(
         "--processes", type=int, metavar="N", help="worker processes that match (default: one a core)"
     )
+    how.add_argument(
+        "--dask", metavar="ADDRESS", help="match on the cluster of this dask scheduler: tcp://HOST:PORT"
+    )
     parser.set_defaults(run=run)
 
 
@@ -107,16 +110,18 @@ def run(arguments: argparse.Namespace) -> int:
     formats = parse_formats(arguments.format)
 
     from jaxcrystal.evaluation.reconstruction import reconstruct
+    from jaxcrystal.evaluation.reconstruction_tables import describe
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
-    from jaxcrystal.evaluation.workers import num_cpus
+    from jaxcrystal.evaluation.workers import require_scheduler
     from jaxcrystal.sampling.runner import unseen_elements
     from jaxcrystal.training.model import load_model
 
     model = load_model(arguments.model)
     config = _langevin_config(arguments, model.schedule)
-    processes = arguments.processes or num_cpus()
+    if arguments.dask is not None:
+        require_scheduler(arguments.dask)
     out = claim_folder(arguments.out)
-    dataset = load_targets(arguments.targets, out, processes)
+    dataset = load_targets(arguments.targets, out, arguments.processes)
     targets = Targets.from_dataset(
         choose(dataset, arguments.max_targets, arguments.max_sites, arguments.seed)
     )
@@ -128,13 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         "settings": {key: value for key, value in vars(arguments).items() if key != "run"},
         "model": model.info,
         "versions": _versions(),
-        "targets": {
-            "used": len(targets),
-            "in_file": len(dataset),
-            "refused_in_preparation": dataset.info.get("rejected", {}),
-            "group_below_16": int((~dataset.supported).sum()),
-            "same_order_as_another": len(targets) - len({order.text for order in targets.orders["letters"]}),
-        },
+        "targets": _counts(dataset, targets, arguments.max_sites),
         "denominator": "all targets used, whatever became of their samples",
         "relaxation": "none",
         "runs": {},
@@ -153,7 +152,8 @@ def run(arguments: argparse.Namespace) -> int:
                 config,
                 batch_size=arguments.batch_size,
                 random_start=random_start,
-                processes=processes,
+                processes=arguments.processes,
+                dask=arguments.dask,
                 progress=True,
                 keep=None if random_start else partial(write_samples, out=folder, formats=formats),
             )
@@ -165,6 +165,22 @@ def run(arguments: argparse.Namespace) -> int:
     print(describe(metrics, done))
     print(f"written to {out}")
     return 0
+
+
+def _counts(dataset: "Dataset", targets: "Targets", max_sites: int | None) -> dict[str, Any]:
+    """Says where the structures of the file went: `used` and the three after `in_file` make it up."""
+    from jaxcrystal.evaluation.targets import too_large
+
+    above = int((dataset.supported & too_large(dataset, max_sites)).sum())
+    return {
+        "used": len(targets),
+        "in_file": len(dataset),
+        "group_below_16": int((~dataset.supported).sum()),
+        "above_max_sites": above,
+        "not_drawn": int(dataset.supported.sum()) - above - len(targets),
+        "refused_in_preparation": dataset.info.get("rejected", {}),
+        "same_order_as_another": len(targets) - len({order.text for order in targets.orders["letters"]}),
+    }
 
 
 def _langevin_config(arguments: argparse.Namespace, schedule: "NoiseSchedule") -> "LangevinConfig":
@@ -224,77 +240,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def describe(metrics: dict[str, Any], done: "list[Reconstruction]") -> str:
-    """Returns the figures as tables for the terminal."""
-    from jaxcrystal.evaluation.matching import SPLITS
-    from jaxcrystal.evaluation.reconstruction import lattice_rows
-
-    by_free = [f"{name} free" for name in SPLITS]
-    rates = [["given", "k", "match", "±", "RMSE", "METRe", "cRMSE", *by_free]]
-    others = [
-        ["given", "valid", "flagged", "formula", "group", "lengths off", "matched", "volume off", "matched"]
-    ]
-    for name, figures in metrics["runs"].items():
-        for match in figures["match"]:
-            split = match["by_free_coords"]
-            rates.append(
-                [name, str(match["k"])]
-                + [_percent(match["rate"]), _percent(match["standard_error"]), _number(match["rmse"])]
-                + [_percent(match["metre"]), _number(match["crmse"])]
-                + [_percent(split[key]["rate"], 0) if key in split else "-" for key in SPLITS]
-            )
-        errors = figures["lattice_errors"]
-        others.append(
-            [name]
-            + [_percent(figures[key]) for key in ("valid", "flagged", "formula_as_target", "group_as_asked")]
-            + [_percent(errors[of][what]) for what in ("lengths", "volume") for of in ("all", "matched")]
-        )
-    counts = next(iter(metrics["runs"].values()))["match"][0]["by_free_coords"]
-    classes = ", ".join(f"{of['targets']} with {name}" for name, of in counts.items())
-    parts = [
-        f"{metrics['targets']['used']} targets ({classes} free coordinates), all in the denominator; "
-        "matched before any relaxation",
-        _table(rates),
-        "Over all samples; of the lattice, mean absolute relative errors over all and over the matched:",
-        _table(others),
-    ]
-    sampled = [row for found in done if not found.random_start for row in lattice_rows(found)]
-    if sampled:
-        lengths = [["given", "target", "formula", "group", "distance", "sampled, Å", "known, Å"]]
-        for row in sampled[:_MAX_ROWS]:
-            lengths.append(
-                [row["run"], row["target"], row["formula"], str(row["space_group"])]
-                + [f"{row['distance']:.3f}", _lengths(row, "sampled"), _lengths(row, "reference")]
-            )
-        parts += ["Lattice lengths of the best sample of matched targets:", _table(lengths)]
-        if len(sampled) > _MAX_ROWS:
-            parts[-1] += f"\n... and {len(sampled) - _MAX_ROWS} more in table2.csv"
-    return "\n\n".join(parts)
-
-
-def _lengths(row: dict[str, Any], of: str) -> str:
-    """Returns the lengths that the crystal family leaves free."""
-    axes = {"cubic": "a", "tetragonal": "ac", "hexagonal": "ac"}.get(row["family"], "abc")
-    return ", ".join(f"{row[f'{axis}_{of}']:.3f}" for axis in axes)
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}%}"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {column for column, word in enumerate(rows[0]) if word in ("given", "target", "formula")}
-    return "\n".join(
-        "  ".join(
-            word.ljust(width) if column in left else word.rjust(width)
-            for column, (word, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -5,18 +5,16 @@ match rate never stands alone: give a random start, the split by free coordinate
 errors of the lattice beside it.
 """
 
-import multiprocessing
-import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
+
+from jaxcrystal.evaluation.workers import map_structures
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -37,8 +35,9 @@ def ranks(samples_per_target: int) -> list[int]:
 def rms_distances(
     targets: "Sequence[Structure]",
     samples: "Sequence[Sequence[Structure | None]]",
-    processes: int = 2,
+    processes: int | None = None,
     progress: bool = False,
+    dask: str | None = None,
 ) -> Float[np.ndarray, "targets k"]:
     """Matches every sample to its target.
 
@@ -48,8 +47,9 @@ def rms_distances(
     Args:
       targets: [targets]; primitive cells match fastest.
       samples: [targets][k]; None for a failure.
-      processes: worker processes; 1 works in this one.
+      processes: see `workers.stream_structures`.
       progress: show a bar.
+      dask: address of a scheduler, see `workers.stream_structures`.
     Returns:
       [targets, k] root-mean-square distance over (V/N)^⅓; NaN where there is no match.
     """
@@ -63,7 +63,7 @@ def rms_distances(
     ]
     result = np.full((len(targets), max(map(len, samples), default=0)), np.nan)
     for row, (found, of_target) in enumerate(
-        zip(_compare(targets, samples, places, processes, progress), places, strict=True)
+        zip(_compare(targets, samples, places, processes, progress, dask), places, strict=True)
     ):
         for distance, (_, column) in zip(found, of_target, strict=True):
             result[row, column] = distance
@@ -73,16 +73,18 @@ def rms_distances(
 def rms_distances_to_others(
     targets: "Sequence[Structure]",
     samples: "Sequence[Sequence[Structure | None]]",
-    processes: int = 2,
+    processes: int | None = None,
     progress: bool = False,
+    dask: str | None = None,
 ) -> Float[np.ndarray, "targets k"]:
     """Matches every target to the samples of the other targets, for METRe.
 
     Args:
       targets: [targets].
       samples: [targets][k] as in `rms_distances`; row n was asked for as target n.
-      processes: worker processes.
+      processes: see `workers.stream_structures`.
       progress: show a bar.
+      dask: address of a scheduler.
     Returns:
       [targets, k] the least distance of a target to sample number k of any *other* target;
       NaN where none matches. Most rows are NaN: few targets share a formula.
@@ -98,7 +100,7 @@ def rms_distances_to_others(
     ]
     result = np.full((len(targets), max(map(len, samples), default=0)), np.nan)
     for row, (found, others) in enumerate(
-        zip(_compare(targets, samples, places, processes, progress), places, strict=True)
+        zip(_compare(targets, samples, places, processes, progress, dask), places, strict=True)
     ):
         for distance, (_, column) in zip(found, others, strict=True):
             result[row, column] = np.fmin(result[row, column], distance)
@@ -109,19 +111,23 @@ def _compare(
     targets: "Sequence[Structure]",
     samples: "Sequence[Sequence[Structure | None]]",
     places: Sequence[Sequence[tuple[int, int]]],
-    processes: int,
+    processes: int | None,
     progress: bool,
+    dask: str | None,
 ) -> list[list[float]]:
     """Returns for each target its distances to the samples at `places`."""
     rows = [row for row, of_target in enumerate(places) if of_target]
     tasks = [(targets[row], [samples[i][j] for i, j in places[row]]) for row in rows]
-    bar: dict[str, Any] = {"total": len(tasks), "desc": "match", "unit": " targets", "file": sys.stderr}
-    bar["disable"] = not progress or not tasks
-    if processes <= 1 or len(tasks) < 2:
-        outcomes = [_match_one(task) for task in tqdm(tasks, **bar)]
-    else:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            outcomes = list(tqdm(pool.map(_match_one, tasks), **bar))
+    # One at a time: a target with 20 samples takes up to a second, and the times vary widely.
+    outcomes = map_structures(
+        _match_one,
+        tasks,
+        processes=processes,
+        dask=dask,
+        description="match",
+        chunk=1,
+        progress=progress,
+    )
     errors = [error for _, of_target in outcomes for error in of_target]
     if errors:
         warnings.warn(

@@ -152,7 +152,8 @@ def reconstruct(
     *,
     batch_size: int | None = None,
     random_start: bool = False,
-    processes: int = 2,
+    processes: int | None = None,
+    dask: str | None = None,
     progress: bool = False,
     keep: Callable[[Samples], object] | None = None,
 ) -> Reconstruction:
@@ -171,7 +172,8 @@ def reconstruct(
       config: sampler settings, by default those that go with the model.
       batch_size: structures computed together.
       random_start: take what sampling starts from instead.
-      processes: worker processes that match.
+      processes: worker processes that match, see `workers.stream_structures`.
+      dask: address of a scheduler whose workers match instead.
       progress: show bars.
       keep: called with the samples before they are matched, to save them.
     """
@@ -184,8 +186,10 @@ def reconstruct(
         keep(samples)
     usable = [sample.to_pymatgen(primitive=True) if sample.valid else None for sample in samples]
     grid = [usable[first : first + count] for first in range(0, len(usable), count)]
-    distances = rms_distances(targets.structures, grid, processes, progress)
-    others = rms_distances_to_others(targets.structures, grid, processes, progress)
+    distances, others = (
+        match(targets.structures, grid, processes, progress, dask)
+        for match in (rms_distances, rms_distances_to_others)
+    )
     seconds = {"sampling": sampled - started, "matching": time.perf_counter() - sampled}
     return Reconstruction(targets, contract, random_start, samples, distances, others, seconds)
 

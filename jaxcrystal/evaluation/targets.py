@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.data.batches import BUCKETS
 from jaxcrystal.data.convert import formula, to_pymatgen
@@ -66,14 +66,22 @@ def choose(
     Raises:
       DataError: no structure is left.
     """
-    limit = BUCKETS[-1] if max_sites is None else min(max_sites, BUCKETS[-1])
-    fits = np.flatnonzero(dataset.supported & (dataset.num_sites <= limit))
+    fits = np.flatnonzero(dataset.supported & ~too_large(dataset, max_sites))
     if not len(fits):
         raise DataError(
-            f"no target of a group from 16 to 230 with at most {limit} sites among {len(dataset)}"
+            f"no target of a group from 16 to 230 with at most {_limit(max_sites)} sites among {len(dataset)}"
         )
     chosen = np.random.default_rng(seed).permutation(fits)[:count]
     return dataset.select(np.sort(chosen))
+
+
+def too_large(dataset: Dataset, max_sites: int | None = None) -> Bool[np.ndarray, " structures"]:
+    """Returns [structures] those with more inequivalent sites than `choose` takes."""
+    return dataset.num_sites > _limit(max_sites)
+
+
+def _limit(max_sites: int | None) -> int:
+    return BUCKETS[-1] if max_sites is None else min(max_sites, BUCKETS[-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ Result = TypeVar("Result")
 
 #: Items that travel to a worker together; what a killed run can lose of the cache.
 CHUNK = 8
-#: Below this many, starting processes takes longer than the work.
-_FEW = 32
+#: Up to so many chunks, starting processes takes longer than the work.
+_FEW = 4
 _CLUSTER_TIMEOUT = 20.0
 
 
@@ -30,9 +30,12 @@ def map_structures(
     processes: int | None = None,
     dask: str | None = None,
     description: str = "work",
+    chunk: int = CHUNK,
+    progress: bool = True,
 ) -> list[Result]:
     """Returns `function` of every item, in order; see `stream_structures`."""
-    return list(stream_structures(function, items, processes=processes, dask=dask, description=description))
+    how: dict[str, Any] = {"processes": processes, "dask": dask, "chunk": chunk, "progress": progress}
+    return list(stream_structures(function, items, description=description, **how))
 
 
 def stream_structures(
@@ -42,6 +45,8 @@ def stream_structures(
     processes: int | None = None,
     dask: str | None = None,
     description: str = "work",
+    chunk: int = CHUNK,
+    progress: bool = True,
 ) -> Iterator[Result]:
     """Yields `function` of every item, in order, with a progress bar on stderr.
 
@@ -54,23 +59,30 @@ def stream_structures(
       dask: address of a scheduler, such as `tcp://10.0.0.1:8786`, whose workers have this
         package and its extras installed; `processes` is not used then.
       description: of the bar.
+      chunk: items that travel to a worker together; 1 where one takes a second.
+      progress: show the bar.
 
     Raises:
-      JaxcrystalError: no `distributed`, or no scheduler at that address.
+      JaxcrystalError: no `distributed`, no scheduler at that address, or a failure there.
       DataError: a worker process died.
     """
-    chunks = [list(items[start : start + CHUNK]) for start in range(0, len(items), CHUNK)]
+    chunks = [list(items[start : start + chunk]) for start in range(0, len(items), chunk)]
     if processes is not None and processes < 1:
         raise DataError(f"processes is {processes}, expected 1 or more")
     count = min(processes or num_cpus(), len(chunks))
     if dask is not None:
         outcomes = _on_cluster(function, chunks, dask)
-    elif count > 1 and len(items) > _FEW:
+    elif count > 1 and len(chunks) > _FEW:
         outcomes = _in_processes(function, chunks, count)
     else:
         outcomes = (_apply(function, [item]) for item in items)
     bar: tqdm[Any] = tqdm(
-        total=len(items), desc=description, file=sys.stderr, smoothing=0.1, mininterval=0.5, disable=not items
+        total=len(items),
+        desc=description,
+        file=sys.stderr,
+        smoothing=0.1,
+        mininterval=0.5,
+        disable=not (progress and items),
     )
     with bar:
         for results in outcomes:
@@ -111,26 +123,46 @@ def _in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_cluster(
-    function: Callable[[Item], Result], chunks: list[list[Item]], address: str
-) -> Iterator[list[Result]]:
+def require_scheduler(address: str) -> None:
+    """Raises what `stream_structures` would, before hours are spent on what comes first.
+
+    Raises:
+      JaxcrystalError: no `distributed`, or no scheduler at that address.
+    """
+    _connect(address).close()
+
+
+def _connect(address: str) -> Any:
+    """Returns a client of the scheduler."""
     try:
         from distributed import Client
     except ImportError:
         raise JaxcrystalError("--dask needs distributed: pip install 'jaxcrystal[distributed]'") from None
     try:
-        client = Client(address, timeout=_CLUSTER_TIMEOUT, set_as_default=False)
+        return Client(address, timeout=_CLUSTER_TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise JaxcrystalError(
             f"no dask scheduler at {address} ({_first_line(error)}): start one with `dask scheduler`, "
             "workers with `dask worker`, and give its address, such as tcp://10.0.0.1:8786"
         ) from error
+
+
+def _on_cluster(
+    function: Callable[[Item], Result], chunks: list[list[Item]], address: str
+) -> Iterator[list[Result]]:
+    client = _connect(address)
     futures: list[Any] = []
     try:
         # pure=False: equal items are computed anew instead of being hashed here.
         futures = [client.submit(_apply, function, chunk, pure=False) for chunk in chunks]
         while futures:
-            result = futures[0].result()
+            try:
+                result = futures[0].result()
+            except Exception as error:  # a worker without this package, out of memory, or gone
+                raise JaxcrystalError(
+                    f"the work failed on the cluster at {address} ({type(error).__name__}: "
+                    f"{_first_line(error)}); its workers need this version of jaxcrystal with its extras"
+                ) from error
             futures.pop(0)  # its memory on the cluster is freed with it
             yield result
     finally:

@@ -266,6 +266,7 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
     assert cli.main(arguments) == 0
     printed = capsys.readouterr()
     assert "4 targets (" in printed.out
+    assert "Of 6 in the file left out: 1 of groups below 16, 1 of more sites" in printed.out
     assert "letters, random start" in printed.out
     assert "never seen S, Fe, Zn" in printed.err
 
@@ -273,8 +274,10 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
     assert metrics["targets"] == {
         "used": 4,
         "in_file": 6,
-        "refused_in_preparation": {"unparsable": 1},
         "group_below_16": 1,
+        "above_max_sites": 1,
+        "not_drawn": 0,
+        "refused_in_preparation": {"unparsable": 1},
         "same_order_as_another": 0,
     }
     assert list(metrics["runs"]) == ["letters, random start", "letters"]
@@ -307,10 +310,14 @@ def test_free_contract_stands_beside_the_baseline_with_letters(folder, tiny, tmp
 
     monkeypatch.setattr(reconstruction, "sample_orders", only_start)  # no network to compile
     tiny.save(tmp_path / "model")
-    targets = ["--targets", str(folder / "rocksalt.json"), "--samples-per-target", "1", "--processes", "1"]
+    targets = ["--targets", str(folder), "--samples-per-target", "1", "--processes", "1"]
+    some = ["--max-targets", "1", "--max-sites", "2", "--seed", "3"]
     rest = ["--model", str(tmp_path / "model"), "--contract", "free", "--out", str(tmp_path / "found")]
-    assert cli.main(["reconstruct", *targets, *rest]) == 0
-    runs = json.loads((tmp_path / "found" / "metrics.json").read_text())["runs"]
+    assert cli.main(["reconstruct", *targets, *some, *rest]) == 0
+    metrics = json.loads((tmp_path / "found" / "metrics.json").read_text())
+    counts, runs = metrics["targets"], metrics["runs"]
+    assert [counts[key] for key in ("used", "group_below_16", "above_max_sites", "not_drawn")] == [1, 1, 1, 3]
+    assert counts["in_file"] == 6
     assert list(runs) == ["free, random start", "free", "letters, random start"]
     assert [path.name for path in (tmp_path / "found" / "samples").iterdir()] == ["free"]
 
@@ -326,9 +333,11 @@ def test_free_contract_stands_beside_the_baseline_with_letters(folder, tiny, tmp
         (["--targets", "/nowhere.npz"], "/nowhere.npz does not exist"),
         (["--targets", "/nowhere"], "/nowhere does not exist"),
         (["--max-sites", "1"], "no target of a group"),
+        (["--dask", "tcp://127.0.0.1:1"], "no dask scheduler at tcp://127.0.0.1:1 ("),
     ],
 )
-def test_mistakes_are_one_line(dataset, tiny, tmp_path, capsys, more, message) -> None:
+def test_mistakes_are_one_line(dataset, tiny, tmp_path, capsys, monkeypatch, more, message) -> None:
+    monkeypatch.setattr("jaxcrystal.evaluation.workers._CLUSTER_TIMEOUT", 1.0)
     tiny.save(tmp_path / "model")
     dataset.save(tmp_path / "targets.npz")
     given = ["--targets", str(tmp_path / "targets.npz"), "--model", str(tmp_path / "model")]
@@ -337,3 +346,5 @@ def test_mistakes_are_one_line(dataset, tiny, tmp_path, capsys, more, message) -
     assert printed.out == ""
     assert message in printed.err
     assert printed.err.count("\n") == 1
+    if "--dask" in more:  # known before anything is written or sampled
+        assert not (tmp_path / "out").exists()

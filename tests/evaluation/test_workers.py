@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from jaxcrystal.errors import DataError, JaxcrystalError
-from jaxcrystal.evaluation.workers import map_structures, stream_structures
+from jaxcrystal.evaluation.workers import map_structures, require_scheduler, stream_structures
 
 
 def square(number: int) -> int:
@@ -20,6 +20,10 @@ def process_id(number: int) -> int:
 
 def die(number: int) -> int:
     os._exit(3)
+
+
+def refuse(number: int) -> int:
+    raise ValueError(f"{number} is refused\nfor a long reason")
 
 
 @pytest.mark.parametrize("processes", [1, 2, None])
@@ -41,8 +45,18 @@ def test_processes() -> None:
     assert set(map_structures(process_id, list(range(50)), processes=1)) == {os.getpid()}
     assert os.getpid() not in map_structures(process_id, list(range(50)), processes=2)
     assert set(map_structures(process_id, list(range(5)), processes=2)) == {os.getpid()}
+    # Five items that take a second each are worth it.
+    assert os.getpid() not in map_structures(process_id, list(range(5)), processes=2, chunk=1)
     with pytest.raises(DataError, match="processes is 0, expected 1 or more"):
         map_structures(square, [1], processes=0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_chunks_and_progress_change_nothing(processes, capsys) -> None:
+    numbers = list(range(23))
+    found = map_structures(square, numbers, processes=processes, chunk=3, progress=False)
+    assert found == [n * n for n in numbers]
+    assert capsys.readouterr().err == ""
 
 
 def test_results_come_while_the_rest_is_worked_on() -> None:
@@ -65,8 +79,9 @@ def test_a_worker_that_dies_is_said() -> None:
 
 def test_dask_is_missing(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(JaxcrystalError, match=r"pip install 'jaxcrystal\[distributed\]'"):
-        map_structures(square, [1], dask="tcp://127.0.0.1:1")
+    for call in (require_scheduler, lambda address: map_structures(square, [1], dask=address)):
+        with pytest.raises(JaxcrystalError, match=r"pip install 'jaxcrystal\[distributed\]'"):
+            call("tcp://127.0.0.1:1")
 
 
 def test_no_scheduler_at_the_address(monkeypatch) -> None:
@@ -74,9 +89,12 @@ def test_no_scheduler_at_the_address(monkeypatch) -> None:
     monkeypatch.setattr("jaxcrystal.evaluation.workers._CLUSTER_TIMEOUT", 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(JaxcrystalError, match=r"no dask scheduler at tcp://127\.0\.0\.1:1 ") as caught:
-            map_structures(square, [1], dask="tcp://127.0.0.1:1")
-    assert "\n" not in str(caught.value)
+        for call in (require_scheduler, lambda address: map_structures(square, [1], dask=address)):
+            with pytest.raises(
+                JaxcrystalError, match=r"no dask scheduler at tcp://127\.0\.0\.1:1 "
+            ) as caught:
+                call("tcp://127.0.0.1:1")
+            assert "\n" not in str(caught.value)
 
 
 def test_on_a_cluster() -> None:
@@ -93,5 +111,11 @@ def test_on_a_cluster() -> None:
             dashboard_address=None,
         ) as cluster:
             assert cluster.scheduler_address.startswith("tcp://")
+            require_scheduler(cluster.scheduler_address)
             found = map_structures(square, numbers, dask=cluster.scheduler_address)
+            with pytest.raises(
+                JaxcrystalError, match=r"failed on the cluster at tcp.*: 0 is refused"
+            ) as caught:
+                map_structures(refuse, numbers, dask=cluster.scheduler_address)
     assert found == [n * n for n in numbers]
+    assert "\n" not in str(caught.value)
