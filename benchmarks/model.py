@@ -1,0 +1,134 @@
+"""The row of a model: everything that is to be known of it after a change.
+
+python -m benchmarks.model --targets test.npz --reference test.csv.gz --train train.csv.gz
+    [--model DIR] [--count 1000] [--reconstruct 200] [--samples-per-target 20] [--seed 0] [--name model]
+
+1. `--count` structures with the groups and elements of random targets (group >= 16, at most 20
+   sites), sampled in three contracts, which never share a column: the number of sites given
+   and sites free, as in the paper; the number of sites given and letters drawn by
+   frequency; the letters given. Each is evaluated as by `jaxcrystal evaluate`.
+2. `--reconstruct` random targets sampled again, as by `jaxcrystal reconstruct`, with the random
+   start beside.
+
+Fingerprints are kept in the cache of `jaxcrystal evaluate` (JAXCRYSTAL_CACHE): the first run
+also pays for those of the reference and training structures.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import save
+from jaxcrystal.data.dataset import FIRST_SUPPORTED_GROUP, Dataset
+from jaxcrystal.environment import use_all_cores
+from jaxcrystal.evaluation.entries import load_entries
+from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
+from jaxcrystal.evaluation.reconstruction import reconstruct
+from jaxcrystal.evaluation.summary import PAPER
+from jaxcrystal.evaluation.targets import Contract, Targets, choose
+from jaxcrystal.sampling.like import draw_orders
+from jaxcrystal.sampling.orders import SiteMode
+from jaxcrystal.sampling.runner import sample_orders
+from jaxcrystal.sampling.writers import write_samples
+from jaxcrystal.training.model import load_model
+
+MODES: dict[Contract, SiteMode] = {"free": "free", "drawn": "auto", "letters": "given"}
+
+
+def table_1(metrics: dict[str, Any]) -> dict[str, float]:
+    """Returns the figures that stand in the README, of an evaluation's metrics."""
+    found = metrics["coverage"]["paper"]
+    return {
+        "COV-P": found["precision"],
+        "COV-R": found["recall"],
+        "FD CrystalNN": metrics["frechet"]["crystal_nn"]["value"],
+        "FD CGCNN": metrics["frechet"]["cgcnn"]["value"],
+        "valid": metrics["validity"]["structure"],
+        "composition valid": metrics["validity"]["composition"],
+        "unique": metrics["unique"]["share"],
+        "novel": metrics["novel"]["share"],
+        "group as asked, 0.1 Å": metrics["symmetry"]["0.1"]["exact"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--targets", required=True, help="prepared test structures")
+    parser.add_argument("--reference", required=True, help="the same, as any file that `evaluate` reads")
+    parser.add_argument("--train", required=True, help="what novelty is measured against")
+    parser.add_argument("--model")
+    parser.add_argument("--count", type=int, default=1000, help="samples in each contract; 0: none")
+    parser.add_argument("--reconstruct", type=int, default=200, help="targets; 0: none")
+    parser.add_argument("--contract", nargs="+", choices=tuple(MODES), default=["free", "letters"])
+    parser.add_argument("--samples-per-target", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--name", default="model", help="of the file in results/")
+    arguments = parser.parse_args()
+
+    use_all_cores()
+    started = time.perf_counter()
+    model, dataset = load_model(arguments.model), Dataset.load(arguments.targets)
+    files = {key: Path(getattr(arguments, key)).name for key in ("targets", "reference", "train")}
+    results: dict[str, Any] = {
+        "arguments": vars(arguments) | files,
+        "model": model.info,
+        "paper": PAPER,
+        "like_test_structures": {},
+        "reconstruction": {},
+    }
+
+    def keep() -> None:
+        results["seconds"] = time.perf_counter() - started
+        save(arguments.name, results)
+
+    if arguments.count:
+        reference = load_entries(arguments.reference, arguments.processes)
+        train = load_entries(arguments.train, arguments.processes)
+        print(f"read the structures: {time.perf_counter() - started:.0f} s", flush=True)
+        settings = EvaluationSettings(min_space_group=FIRST_SUPPORTED_GROUP)
+        for contract, mode in MODES.items():
+            begun = time.perf_counter()
+            orders, counts = draw_orders(dataset, arguments.count, mode, arguments.seed)
+            samples = sample_orders(orders, counts, model, arguments.seed, progress=True)
+            sampled = time.perf_counter()
+            with tempfile.TemporaryDirectory() as folder:
+                write_samples(samples, Path(folder) / "samples", ("json",))
+                entries = load_entries(Path(folder) / "samples", arguments.processes)
+            metrics = evaluate(entries, reference, train, settings, processes=arguments.processes).metrics
+            metrics["seconds"] = {
+                "sampling": sampled - begun,
+                "evaluation": time.perf_counter() - sampled,
+            }
+            results["like_test_structures"][contract] = metrics
+            figures = ", ".join(f"{name} {value:.3f}" for name, value in table_1(metrics).items())
+            print(f"{contract}: {figures}; {metrics['seconds']}", flush=True)
+            keep()
+    if arguments.reconstruct:
+        targets = Targets.from_dataset(choose(dataset, arguments.reconstruct, seed=arguments.seed))
+        for contract in arguments.contract:
+            for random_start in (True, False):
+                found = reconstruct(
+                    targets,
+                    contract,
+                    arguments.samples_per_target,
+                    model,
+                    arguments.seed,
+                    random_start=random_start,
+                    processes=arguments.processes,
+                    progress=True,
+                )
+                figures = results["reconstruction"][found.name] = found.figures()
+                rates = ", ".join(f"k = {m['k']}: {m['rate']:.1%}" for m in figures["match"])
+                print(f"{found.name}: {rates}; valid {figures['valid']:.1%}; {found.seconds}", flush=True)
+                keep()
+    keep()
+    print(f"{results['seconds']:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
