@@ -7,28 +7,42 @@ from jax import Array
 from jaxtyping import Float
 
 
+def weight_dtype(x: Array) -> jnp.dtype:
+    """Returns the type of the weights that act on `x`: float32 for bfloat16, else its own."""
+    return jnp.dtype(jnp.float32) if x.dtype == jnp.bfloat16 else x.dtype
+
+
 @jax.custom_vjp
-def _product(x: Array, weight: Array) -> Array:
-    return x @ weight
+def matmul(a: Array, b: Array) -> Array:
+    """Returns a @ b in the type of `a`; sums of bfloat16 products are float32, of the gradients too.
+
+    Both are matrices, or both stacks of as many.
+    """
+    return _sum_of_products(a, b.astype(a.dtype)).astype(a.dtype)
 
 
-def _product_forward(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ weight, (x, weight)
+def _matmul_forward(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
+    return matmul(a, b), (a, b)
 
 
-def _product_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, weight = saved
-    return gradient @ weight.T, x.T @ gradient
+def _matmul_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    a, b = saved
+    of_b = _sum_of_products(jnp.swapaxes(a, -1, -2), gradient).astype(b.dtype)
+    return matmul(gradient, jnp.swapaxes(b, -1, -2)), of_b
 
 
-# Under vmap the rule runs once for each structure, so that the weight gradient is a batch
+def _sum_of_products(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, preferred_element_type=weight_dtype(a))
+
+
+# Under vmap the rule runs once for each structure, so that a weight's gradient is a batch
 # of products with a short reduction followed by a sum, not one product with a reduction
 # over every edge of the batch.
-_product.defvjp(_product_forward, _product_backward)
+matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 class Dense(nn.Module):
-    """x @ kernel + bias on [rows, features].
+    """x @ kernel + bias on [rows, features], in the type of x.
 
     Attributes:
       features: output width.
@@ -44,8 +58,9 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array, "*rows width"]) -> Float[Array, "*rows features"]:
         """Returns x @ kernel + bias."""
         init = nn.initializers.zeros if self.zero_init else nn.initializers.glorot_uniform()
-        kernel = self.param("kernel", init, (x.shape[-1], self.features), x.dtype)
-        y = _product(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], self.features)
+        kernel = self.param("kernel", init, (x.shape[-1], self.features), weight_dtype(x))
+        y = matmul(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], self.features)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), weight_dtype(x))
+            y = y + bias.astype(x.dtype)
         return jnp.asarray(y)

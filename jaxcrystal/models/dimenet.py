@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 
 from jaxcrystal.graph.multigraph import reverse_edges
 from jaxcrystal.models.bases import envelope, radial_basis, real_harmonics, spherical_bessel_basis
-from jaxcrystal.models.dense import Dense
+from jaxcrystal.models.dense import Dense, matmul, weight_dtype
 
 #: Å; bases are evaluated no nearer than this: DimeNet's diverge as 1/d.
 MIN_DISTANCE = 0.3
@@ -51,6 +51,8 @@ class DimeNetConfig:
       edge_outputs: one output for each edge (with layer norm) rather than one for the
         graph (pooled over edges, then nodes, as in DimeNet++).
       num_outputs: numbers for each edge (or graph).
+      activations: `float32`, or `bfloat16`: what the layers pass on and multiply, with sums,
+        weights, geometry and outputs in float32.
     """
 
     hidden: int = 64
@@ -68,6 +70,15 @@ class DimeNetConfig:
     noise_features: int = 16
     edge_outputs: bool = True
     num_outputs: int = 2
+    activations: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.activations not in ("float32", "bfloat16"):
+            raise ValueError(f"activations is {self.activations!r}; expected float32 or bfloat16")
+
+    def activation_dtype(self, geometry: jnp.dtype) -> jnp.dtype:
+        """Returns the type of the activations, given that of the geometry (float64 stays)."""
+        return jnp.dtype(jnp.bfloat16) if self.activations == "bfloat16" else geometry
 
 
 class _Geometry(NamedTuple):
@@ -125,11 +136,14 @@ class DimeNet(nn.Module):
         incoming = harmonics[:, :, None] * spherical[:, order]
         outgoing = jnp.concatenate(real_harmonics(edges.sender_direction, config.num_spherical - 1), axis=-1)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=x.dtype)
+        incoming = incoming.reshape(nodes, -1, order.size * config.num_radial).swapaxes(1, 2)
+        outgoing = (sender[:, :, None] * outgoing[:, None, :]).reshape(sender.shape[0], -1)
+        dtype = config.activation_dtype(x.dtype)
         return _Geometry(
-            radial=radial_basis(x, frequencies) * fade[:, None],
-            spherical=spherical,
-            incoming=incoming.reshape(nodes, -1, order.size * config.num_radial).swapaxes(1, 2),
-            outgoing=(sender[:, :, None] * outgoing[:, None, :]).reshape(sender.shape[0], -1),
+            radial=(radial_basis(x, frequencies) * fade[:, None]).astype(dtype),
+            spherical=spherical.astype(dtype),
+            incoming=incoming.astype(dtype),
+            outgoing=outgoing.astype(dtype),
             nodes=nodes,
             reverse=None if config.backtracking else reverse_edges(graph),
         )
@@ -154,7 +168,12 @@ class EmbeddingBlock(nn.Module):
         config = self.config
         uniform = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
         species = nn.Embed(
-            119, config.hidden, embedding_init=uniform, param_dtype=radial.dtype, name="species"
+            119,
+            config.hidden,
+            embedding_init=uniform,
+            dtype=radial.dtype,
+            param_dtype=weight_dtype(radial),
+            name="species",
         )(graph.nodes.species)
         # One product on the nodes and one on the edges instead of one on [x_i, x_j, rbf].
         nodes = graph.nodes.species.shape[0]
@@ -162,17 +181,22 @@ class EmbeddingBlock(nn.Module):
         to_sender = Dense(config.hidden, use_bias=False, name="sender")(species)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=radial.dtype)
         rbf = jax.nn.silu(Dense(config.hidden, name="radial")(radial))
-        x = Dense(config.hidden, name="edge")(rbf) + sender @ to_sender
+        x = Dense(config.hidden, name="edge")(rbf) + matmul(sender, to_sender)
         x = x + jnp.repeat(to_receiver, radial.shape[0] // nodes, axis=0)
         if config.noise_features:
-            flag = self.param("same_site", nn.initializers.normal(0.5), (config.hidden,), radial.dtype)
+            dtype = weight_dtype(radial)
+            flag = self.param("same_site", nn.initializers.normal(0.5), (config.hidden,), dtype)
             same_site = graph.edges.same_site[:, None]
-            x = x + jnp.where(same_site, flag, 0.0)
+            flags = jnp.where(same_site, flag, 0.0)
             # Images of a free site may merge, those of a constrained one must not: without
             # being told, the network lets constrained sites fall on special positions.
-            free = self.param("free_sites", nn.initializers.zeros, (2, config.hidden), radial.dtype)
-            x = x + jnp.where(graph.globals.free_sites, free[0] + jnp.where(same_site, free[1], 0.0), 0.0)
-            noise = jax.nn.silu(Dense(config.hidden, name="noise_in")(_gaussians(log_sigma, config)))
+            free = self.param("free_sites", nn.initializers.zeros, (2, config.hidden), dtype)
+            flags = flags + jnp.where(
+                graph.globals.free_sites, free[0] + jnp.where(same_site, free[1], 0.0), 0.0
+            )
+            x = x + flags.astype(x.dtype)
+            features = _gaussians(log_sigma, config).astype(x.dtype)
+            noise = jax.nn.silu(Dense(config.hidden, name="noise_in")(features))
             x = x + Dense(config.hidden, name="noise_out")(noise)
         return jax.nn.silu(x)
 
@@ -207,19 +231,19 @@ class InteractionBlock(nn.Module):
         """[edges, interaction] Σ_k x_kj ∘ W(j_l(d_kj) P_l(cos θ)) for every edge j -> i."""
         config = self.config
         shape = (config.num_spherical * config.num_radial, config.basis)
-        into = self.param("spherical_in", nn.initializers.glorot_uniform(), shape, x_kj.dtype)
-        out = self.param(
-            "spherical_out", nn.initializers.glorot_uniform(), (config.basis, config.interaction), x_kj.dtype
-        )
+        dtype, init = weight_dtype(x_kj), nn.initializers.glorot_uniform()
+        into = self.param("spherical_in", init, shape, dtype)
+        out = self.param("spherical_out", init, (config.basis, config.interaction), dtype)
         weights = (into @ out).reshape(config.num_spherical, config.num_radial, config.interaction)
+        weights = weights.astype(x_kj.dtype)
         # Project each node's messages on harmonics and radial functions, then contract the
         # radial functions with their weights: the [edge, l, channel] array of filtered
         # messages never exists.
         messages = x_kj.reshape(geometry.nodes, -1, config.interaction)
-        projected = geometry.incoming @ messages
+        projected = matmul(geometry.incoming, messages)
         projected = projected.reshape(geometry.nodes, -1, config.num_radial, config.interaction)
         at_nodes = (projected * weights[_order_of_harmonic(config.num_spherical)]).sum(2)
-        total = geometry.outgoing @ at_nodes.reshape(-1, config.interaction)
+        total = matmul(geometry.outgoing, at_nodes.reshape(-1, config.interaction))
         if geometry.reverse is not None:
             # On the way back cos θ = -1, so that P_l = (-1)^l.
             index, exists = geometry.reverse
@@ -243,10 +267,11 @@ class OutputBlock(nn.Module):
             x = x.reshape(geometry.nodes, -1, config.hidden).sum(1)
         x = Dense(config.output, use_bias=False, name="up")(x)
         if config.edge_outputs:
-            x = nn.LayerNorm(param_dtype=x.dtype, name="norm")(x)
+            x = nn.LayerNorm(dtype=x.dtype, param_dtype=weight_dtype(x), name="norm")(x)
         for layer in range(config.output_layers):
             x = jax.nn.silu(Dense(config.output, name=f"dense_{layer}")(x))
         x = Dense(config.num_outputs, use_bias=False, zero_init=True, name="out")(x)
+        x = x.astype(weight_dtype(x))
         if not config.edge_outputs:
             x = jnp.where(graph.nodes.mask[:, None], x, 0.0).sum(0)
         return x

@@ -1,5 +1,6 @@
 """Noise estimates: gradients of distances, and what must not change them."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -292,3 +293,57 @@ def test_projection_and_free_coordinates(x64):
         # Orthogonal: what is taken away is normal to what is kept.
         assert np.allclose(((displacement - once) * once).sum(1), 0.0, atol=1e-10)
         assert num_free_coords(crystal) == pytest.approx(sum(p.num_free for p in positions))
+
+
+def test_bfloat16_activations_change_the_estimates_little() -> None:
+    """Weights, gradients and outputs stay float32, and so do the sums of every product."""
+    low = replace(CONFIG, dimenet=replace(CONFIG.dimenet, activations="bfloat16"))
+    crystal = to_device(pad(random_crystal(np.random.default_rng(0), 62, NODES), NODES + 1))
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), double_parameters())
+    fresh = init_params(jax.random.key(0), low, crystal)
+    assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {jnp.dtype(jnp.float32)}
+
+    def loss_and_gradient(config):
+        estimate = make_estimate_fn(config, ImageCapacity.free(NODES + 1))
+
+        def loss(params):
+            guess = estimate(params, crystal, jnp.asarray(SIGMA, jnp.float32))
+            return (guess.coords**2).sum() + (guess.lattice**2).sum(), guess
+
+        return jax.grad(loss, has_aux=True)
+
+    (gradient, guess), (low_gradient, low_guess) = (
+        jax.jit(loss_and_gradient(config))(params) for config in (CONFIG, low)
+    )
+    for exact, rounded in ((guess.coords, low_guess.coords), (guess.lattice, low_guess.lattice)):
+        assert rounded.dtype == jnp.float32
+        assert 1e-5 < np.linalg.norm(rounded - exact) / np.linalg.norm(exact) < 0.05
+    assert {leaf.dtype for leaf in jax.tree.leaves(low_gradient)} == {jnp.dtype(jnp.float32)}
+    flat, low_flat = (
+        np.concatenate([np.ravel(x) for x in jax.tree.leaves(g)]) for g in (gradient, low_gradient)
+    )
+    assert low_flat @ flat / (np.linalg.norm(low_flat) * np.linalg.norm(flat)) > 0.99
+
+    low_products = [
+        equation.outvars[0].aval.dtype
+        for equation in equations(jax.make_jaxpr(loss_and_gradient(low))(params).jaxpr)
+        if equation.primitive.name == "dot_general"
+        and {x.aval.dtype for x in equation.invars} == {jnp.dtype(jnp.bfloat16)}
+    ]
+    assert len(low_products) > 30
+    assert set(low_products) == {jnp.dtype(jnp.float32)}
+
+
+def equations(jaxpr):
+    """All equations, those of inner programs too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def test_a_wrong_type_of_activations_is_named() -> None:
+    with pytest.raises(ValueError, match="expected float32 or bfloat16"):
+        DimeNetConfig(activations="float16")
