@@ -132,9 +132,9 @@ class DimeNet(nn.Module):
         spherical = spherical_bessel_basis(x, config.num_spherical, config.num_radial)
         spherical = spherical * angular_norm[:, None] * (fade / x)[:, None, None]
         order = _order_of_harmonic(config.num_spherical)
-        harmonics = jnp.concatenate(real_harmonics(edges.direction, config.num_spherical - 1), axis=-1)
+        harmonics = real_harmonics(edges.direction, config.num_spherical - 1)
         incoming = harmonics[:, :, None] * spherical[:, order]
-        outgoing = jnp.concatenate(real_harmonics(edges.sender_direction, config.num_spherical - 1), axis=-1)
+        outgoing = real_harmonics(edges.sender_direction, config.num_spherical - 1)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=x.dtype)
         incoming = incoming.reshape(nodes, -1, order.size * config.num_radial).swapaxes(1, 2)
         outgoing = (sender[:, :, None] * outgoing[:, None, :]).reshape(sender.shape[0], -1)
