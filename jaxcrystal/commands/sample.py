@@ -115,7 +115,13 @@ def add(commands: Commands) -> None:
         help="update coordinates and lattice in turn, each with its own evaluation of the network "
         "(twice the time)",
     )
-    how.add_argument("--denoise", action="store_true", help="end with one step without noise")
+    how.add_argument(
+        "--denoise",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the last step takes the noise out of the coordinates, so that sites end where the network "
+        "sees them",
+    )
     how.add_argument(
         "--batch-size",
         type=int,

@@ -4,7 +4,8 @@
     L ← L + ½ ε_L s_L + τ √ε_L z_L         ε_L = lattice_step σ_L²
 
 (the paper's Algorithm 1). Both scores come from one evaluation of the network, or, with
-`alternating`, from two: coordinates first, then the lattice, as in its public code.
+`alternating`, from two: coordinates first, then the lattice, as in its public code. The last
+step of all takes the noise out of the coordinates.
 The sampler is a pure `start` and `langevin_step`; `anneal` compiles the whole loop.
 """
 
@@ -39,7 +40,8 @@ class LangevinConfig:
       lattice_step: ε_L over σ_L².
       lattice_temperature: τ, factor of the lattice noise.
       alternating: update coordinates, evaluate again, update the lattice.
-      denoise: end with one step to the network's noise-free estimate of the coordinates.
+      denoise: the very last step goes to the network's noise-free estimate of the coordinates,
+        X ← X - σ_X ε̂_X, and leaves the lattice.
       trajectory_every: keep every n-th state; 0: only the last.
     """
 
@@ -49,7 +51,7 @@ class LangevinConfig:
     lattice_step: float = 0.1
     lattice_temperature: float = 0.15
     alternating: bool = False
-    denoise: bool = False
+    denoise: bool = True
     trajectory_every: int = 0
 
     def __post_init__(self) -> None:
@@ -89,33 +91,35 @@ def langevin_step(
     state: LangevinState,
     sigma: Float[Array, "2"],
     config: LangevinConfig,
+    denoise: bool | Array = False,
 ) -> LangevinState:
-    """One iteration for one structure at one noise level."""
+    """One iteration for one structure at one noise level.
+
+    Args:
+      estimate: of `models.scores.make_estimate_fn`.
+      params: network parameters.
+      key: of this structure and step.
+      state: before the step.
+      sigma: [2] σ_X (Å) and σ_L.
+      config: sampler settings.
+      denoise: take the estimated noise of the coordinates out instead.
+    """
     key_coords, key_lattice = jax.random.split(key)
     crystal = state.crystal
     guess = estimate(params, crystal, sigma)
     status = state.status | guess.status
     coord_step = config.coord_step * sigma[0] ** 2
-    moved = move_by(
-        state,
-        -0.5 * coord_step / sigma[0] * guess.coords + jnp.sqrt(coord_step) * coord_noise(key_coords, crystal),
-    )
+    displacement = jnp.sqrt(coord_step) * coord_noise(key_coords, crystal)
+    displacement = displacement - 0.5 * coord_step / sigma[0] * guess.coords
+    moved = move_by(state, jnp.where(denoise, -sigma[0] * guess.coords, displacement))
     if config.alternating:
         guess = estimate(params, moved, sigma)
         status = status | guess.status
     lattice_step = config.lattice_step * sigma[1] ** 2
     noise = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
-    updated = change_lattice(moved, -0.5 * lattice_step / sigma[1] * guess.lattice + noise)
+    change = noise - 0.5 * lattice_step / sigma[1] * guess.lattice
+    updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
     return _freeze_if_bad(state, updated, status)
-
-
-def denoise_step(
-    estimate: EstimateFn, params: Any, state: LangevinState, sigma: Float[Array, "2"], config: LangevinConfig
-) -> LangevinState:
-    """Takes the estimated noise of the coordinates out, X ← X - σ_X ε̂_X."""
-    guess = estimate(params, state.crystal, sigma)
-    updated = move_by(state, -sigma[0] * guess.coords)
-    return _freeze_if_bad(state, updated, state.status | guess.status)
 
 
 def anneal(
@@ -143,8 +147,11 @@ def anneal(
     def body(state: LangevinState, inputs: tuple[Array, Array]) -> tuple[LangevinState, None]:
         step, sigma = inputs
 
+        denoise = config.denoise & (step == sigmas.shape[0])
+
         def one(key: Array, state: LangevinState) -> LangevinState:
-            return langevin_step(estimate, params, jax.random.fold_in(key, step), state, sigma, config)
+            key = jax.random.fold_in(key, step)
+            return langevin_step(estimate, params, key, state, sigma, config, denoise)
 
         return jax.vmap(one)(keys, state), None
 
@@ -159,8 +166,6 @@ def anneal(
         state, trajectory = jax.lax.scan(frame, state, chunks)
     else:
         state, trajectory = jax.lax.scan(body, state, (steps, sigmas))[0], None
-    if config.denoise:
-        state = jax.vmap(lambda s: denoise_step(estimate, params, s, sigmas[-1], config))(state)
     return state, trajectory
 
 

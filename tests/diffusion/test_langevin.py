@@ -13,7 +13,6 @@ from jaxcrystal.diffusion.langevin import (
     LangevinState,
     anneal,
     change_lattice,
-    denoise_step,
     init_state,
     langevin_step,
 )
@@ -85,6 +84,7 @@ def test_normal_distributions_are_recovered(alternating, temperature, coord_sigm
         steps_per_level=150,
         alternating=alternating,
         lattice_temperature=temperature,
+        denoise=False,
     )
     count = 3000
     crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
@@ -109,7 +109,9 @@ def test_normal_distributions_are_recovered(alternating, temperature, coord_sigm
 @pytest.mark.statistical
 def test_a_wrapped_normal_is_recovered_on_the_torus():
     """Its first Fourier moment, exp(-2π² s²), and that of the start, 0."""
-    config = LangevinConfig(schedule=one_level(0.25, 0.5), steps_per_level=150, lattice_temperature=0.0)
+    config = LangevinConfig(
+        schedule=one_level(0.25, 0.5), steps_per_level=150, lattice_temperature=0.0, denoise=False
+    )
     count = 3000
     crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
     templates = repeated(crystal, count)
@@ -203,7 +205,7 @@ def failing_estimate(params, crystal, sigma):
 def test_a_frozen_structure_stays_and_its_neighbours_go_on():
     crystals = [make_crystal(62, np.full(3, 6.0), RIGHT, [n], [[0.1, 0.2, 0.3]]) for n in (1, 2, 3)]
     templates = to_device(stack(crystals))
-    config = LangevinConfig(steps_per_level=2, trajectory_every=1)
+    config = LangevinConfig(steps_per_level=2, trajectory_every=1, denoise=False)
     state, trajectory = run(failing_estimate, None, keys_of(4, 3), templates, config)
     assert state.status.tolist() == [Status.NON_FINITE, Status.IMAGES, Status.OK]
     late = int((np.asarray(config.schedule.sigmas())[:, 0] >= 0.5).sum()) * 2
@@ -372,7 +374,15 @@ def test_lengths_have_a_floor():
 def test_denoising_leaves_a_flagged_structure_alone():
     crystal = to_device(make_crystal(62, np.full(3, 6.0), RIGHT, [2], [[0.1, 0.2, 0.3]]))
     state = init_state(jax.random.key(0), crystal)
-    after = denoise_step(failing_estimate, None, state, jnp.array([0.1, 0.1]), LangevinConfig())
+    after = langevin_step(
+        failing_estimate,
+        None,
+        jax.random.key(0),
+        state,
+        jnp.array([0.1, 0.1]),
+        LangevinConfig(),
+        denoise=True,
+    )
     assert after.status == Status.IMAGES
     assert np.array_equal(after.crystal.frac_coords, state.crystal.frac_coords)
 
