@@ -20,6 +20,7 @@ import jax
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
 from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose
 from jaxcrystal.sampling.runner import compiled
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--name", default="ablations", help="of the file in results/")
     arguments = parser.parse_args()
 
+    use_all_cores()
     model = load_model(arguments.model)
     dataset = choose(Dataset.load(arguments.data), arguments.targets, arguments.max_sites, arguments.seed)
     targets, clock = Targets.from_dataset(dataset), CompileClock()

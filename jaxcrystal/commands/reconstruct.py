@@ -94,7 +94,7 @@ def add(commands: Commands) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="crystals computed together (default: 16 on a CPU, 256 on a GPU)",
+        help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU)",
     )
     how.add_argument(
         "--processes", type=int, metavar="N", help="worker processes that match (default: one a core)"
@@ -115,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     formats = parse_formats(arguments.format)
 
+    from jaxcrystal.environment import use_all_cores
     from jaxcrystal.evaluation.reconstruction import reconstruct
     from jaxcrystal.evaluation.reconstruction_tables import describe
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
@@ -122,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.sampling.runner import unseen_elements
     from jaxcrystal.training.model import load_model
 
+    use_all_cores()
     model = load_model(arguments.model)
     config = _langevin_config(arguments, model.schedule)
     if arguments.dask is not None:

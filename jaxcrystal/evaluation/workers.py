@@ -1,7 +1,6 @@
 """One function over many structures: in this process, in several, or on a cluster."""
 
 import multiprocessing
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError, JaxcrystalError
 
 Item = TypeVar("Item")
@@ -88,13 +88,6 @@ def stream_structures(
         for results in outcomes:
             yield from results
             bar.update(len(results))
-
-
-def num_cpus() -> int:
-    """Returns the CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
