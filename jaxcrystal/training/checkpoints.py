@@ -94,7 +94,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         # Copies: the next update takes the state's memory while the background still reads.
-        copies = jax.tree.map(jnp.copy, state._asdict())
+        copies = _copied(state._asdict())
         about = {"format": FORMAT, "run": self._run, "progress": asdict(progress)}
         with self._reported():
             self._manager.save(
@@ -134,10 +134,9 @@ class Checkpoints:
         with self._readable(step):
             args = ocp.args.Composite(state=ocp.args.StandardRestore(like._asdict()))
             tree = self._manager.restore(step, args=args)["state"]
-            progress = Progress(**about["progress"])
-        if progress.best is not None:
-            progress.best = (progress.best[0], progress.best[1])
-        return TrainState(**tree), progress
+            told = about["progress"]
+            best = None if told["best"] is None else (told["best"][0], told["best"][1])
+        return TrainState(**tree), Progress(**(told | {"best": best}))
 
     def _about(self, step: int) -> dict[str, Any]:
         if not (self._folder / str(step) / "about").exists():
@@ -175,6 +174,11 @@ class Checkpoints:
             raise DataError(
                 f"cannot write a checkpoint in {self._folder}: {_one_line(error)}; {kept}"
             ) from error
+
+
+@jax.jit
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
@@ -63,13 +64,20 @@ def shared(mesh: Mesh | None) -> Sharding | None:
 
 
 def place(tree: Any, sharding: Sharding | None) -> Any:
-    """Returns arrays on the devices; every process gives the same ones."""
+    """Returns arrays on the devices; every process gives the same ones.
+
+    Args:
+      tree: of arrays on the host or one device.
+      sharding: None for a single device, where arrays that are on it stay as they are.
+    """
+    if sharding is None:
+        return jax.tree.map(jnp.asarray, tree)
 
     def put(array: Any) -> jax.Array:
-        host = np.asarray(array)
-        if sharding is None:
-            return jax.device_put(host)
-        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+        # Copies: a device made of a processor may keep the memory that it is given, and an
+        # update takes its state's.
+        host = np.array(array)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
 
     return jax.tree.map(put, tree)
 

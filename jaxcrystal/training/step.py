@@ -58,9 +58,14 @@ def learning_rate_schedule(config: OptimizerConfig) -> optax.Schedule:
 
 def init_state(params: Any, config: OptimizerConfig) -> TrainState:
     """Returns the state before the first update."""
-    # The state is donated, so that the average needs arrays of its own.
-    average = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.int32(0), params, average, make_optimizer(config).init(params))
+
+    @jax.jit  # leaf by leaf, this takes seconds
+    def init(params: Any) -> TrainState:
+        # The state is donated, so that the average needs arrays of its own.
+        average = jax.tree.map(jnp.copy, params)
+        return TrainState(jnp.int32(0), params, average, make_optimizer(config).init(params))
+
+    return init(params)
 
 
 def image_capacity(crystals: Crystal, constrained: bool) -> ImageCapacity:

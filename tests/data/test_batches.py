@@ -80,6 +80,19 @@ def test_sampler_visits_buckets_by_size_and_structures_equally(aflow):
     assert set(sampler.buckets) <= set(BUCKETS)
 
 
+def test_sampler_knows_shapes_and_padding(aflow):
+    chosen = np.flatnonzero(aflow.supported)
+    sampler = BucketSampler(aflow.num_sites, 8, seed=0, constrained_share=0.25, indices=chosen)
+    slots = filled = 0
+    for step in range(3000):
+        bucket, constrained, indices = sampler.batch(step)
+        assert sampler.shape(step) == (bucket, constrained)
+        assert sampler.batch_size(bucket) == 8
+        slots += 8 * bucket
+        filled += aflow.num_sites[indices].sum()
+    assert sampler.padding_share == pytest.approx(1 - filled / slots, abs=0.01)
+
+
 def test_sampler_with_a_batch_size_for_each_bucket(aflow):
     sizes = {bucket: max(1, 40 // bucket) for bucket in BUCKETS}
     sampler = BucketSampler(aflow.num_sites, sizes, seed=0)
