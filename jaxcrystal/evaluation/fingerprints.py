@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 #: Increase when a row of the cache is computed in another way.
 _ROW_VERSION = 1
 _LIBRARIES = ("matminer", "smact", "spglib", "pymatgen")
+#: What `describe` imports of the extra.
+_MODULES = (
+    "matminer.featurizers.composition.composite",
+    "matminer.featurizers.site.fingerprint",
+    "smact.screening",
+)
 #: What stands before the colon in the reasons of entries that failed.
 UNPARSABLE, FLAGGED = "unparsable", "flagged"
 
@@ -112,7 +118,7 @@ def featurize(
         rows = _read(database, set(keys) - {""})
         todo = {k: e.structure for k, e in zip(keys, entries, strict=True) if k and k not in rows}
         results = stream_structures(
-            describe, list(todo.values()), processes=processes, dask=dask, description=description
+            _row_of, list(todo.values()), processes=processes, dask=dask, description=description
         )
         for number, (key, row) in enumerate(zip(todo, results, strict=True), start=1):
             rows[key] = row
@@ -125,6 +131,25 @@ def featurize(
     finally:
         database.close()
     return _assemble(entries, [rows.get(key) for key in keys])
+
+
+def _row_of(structure: "Structure") -> Row:
+    """Returns what `describe` does, once its libraries are known to work here.
+
+    What such an installation says of a structure would stand in the cache as its failure.
+
+    Raises:
+      JaxcrystalError: matminer or smact cannot be imported.
+    """
+    try:
+        for module in _MODULES:
+            import_module(module)
+    except ImportError as error:
+        raise JaxcrystalError(
+            f"matminer or smact is there but cannot be imported ({error}): "
+            "pip install --upgrade 'jaxcrystal[eval]'"
+        ) from error
+    return describe(structure)
 
 
 def require_eval() -> None:

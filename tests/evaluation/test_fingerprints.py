@@ -261,6 +261,17 @@ def test_what_to_install(missing, monkeypatch, tmp_path) -> None:
         featurize([Entry("a", rocksalt())], cache=tmp_path)
 
 
+@pytest.mark.parametrize("damaged", ["matminer.featurizers.site.fingerprint", "smact.screening"])
+def test_a_damaged_installation_is_no_failure_of_the_structures(damaged, monkeypatch, tmp_path) -> None:
+    """matminer 0.9 with scipy 1.17, say: nothing may be written to the cache."""
+    monkeypatch.setitem(sys.modules, damaged, None)
+    with pytest.raises(JaxcrystalError, match=r"cannot be imported \(.*pip install --upgrade"):
+        featurize([Entry("a", rocksalt())], cache=tmp_path, processes=1)
+    with sqlite3.connect(tmp_path / "features.sqlite") as database:
+        assert database.execute("SELECT COUNT(*) FROM rows").fetchone() == (0,)
+    database.close()
+
+
 def test_importing_loads_no_extras() -> None:
     import subprocess
 
