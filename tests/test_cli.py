@@ -89,6 +89,9 @@ def test_help_of_commands(command, capsys) -> None:
     if command == "sample":
         for default in ("(default: 16)", "(default: 20)", "(default: cif)", "(default: auto)"):
             assert default in text
+    if command == "reconstruct":
+        for words in ("(default: 20)", "(default: ['letters', 'free'])", "--dask ADDRESS"):
+            assert words in " ".join(text.split())
 
 
 def test_sample_of_two_groups(sample_arguments, tmp_path, capsys) -> None:
@@ -232,12 +235,16 @@ def test_prepare(tmp_path, capsys) -> None:
         ([*EVALUATE, "--min-space-group", "0"], "--min-space-group is 0; it must be at least 1"),
         ([*EVALUATE, "--min-space-group", "231"], "--min-space-group is 231; the last group is 230"),
         ([*EVALUATE, "--processes", "0"], "--processes is 0"),
+        (["reconstruct", "--targets", "/nowhere", "--out", "{}/x"], "/nowhere does not exist"),
+        (["reconstruct", "--targets", "{}/no.npz", "--out", "{}/x"], "is not a prepared data set"),
+        (["reconstruct", "--targets", "{}/run.toml", "--out", "{}/x"], "run.toml"),
         (["info", "/nowhere"], "/nowhere holds no model"),
         (["info", "{}/run.toml"], "is not a prepared data set"),
     ],
 )
 def test_wrong_files(tmp_path, capsys, arguments, message) -> None:
     (tmp_path / "run.toml").write_text('out = "nowhere"\n')
+    (tmp_path / "no.npz").write_text("no archive")
     SALT.to(str(tmp_path / "salt.cif"))
     assert cli.main([word.format(tmp_path) for word in arguments]) == 2
     error = capsys.readouterr().err
@@ -325,6 +332,60 @@ def test_evaluate_without_its_extra(tmp_path, capsys, monkeypatch) -> None:
     expected = "jaxcrystal: error: evaluate needs matminer: pip install 'jaxcrystal[eval]'\n"
     assert capsys.readouterr().err == expected
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.cli
+def test_installed_command_reconstructs(model_folder, tmp_path) -> None:
+    """Three crystals without free coordinates, of one size and so one compilation."""
+    known = {
+        "salt": SALT,
+        "like-caesium-chloride": Structure(Lattice.cubic(3.9), ["Li", "Cl"], [[0] * 3, [0.5] * 3]),
+        "like-zincblende": Structure.from_spacegroup(
+            "F-43m", Lattice.cubic(6.1), ["Ba", "O"], [[0] * 3, [0.25] * 3]
+        ),
+    }
+    (tmp_path / "known").mkdir()
+    for name, structure in known.items():
+        structure.to(str(tmp_path / "known" / f"{name}.cif"))
+    out = tmp_path / "found"
+    arguments = ["reconstruct", "--targets", str(tmp_path / "known"), "--model", str(model_folder)]
+    arguments += ["--samples-per-target", "2", "--steps-per-level", "2", "--batch-size", "8"]
+    done = run(*arguments, "--contract", "letters", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+
+    def read(name: str, of: str) -> list[dict[str, str]]:
+        with (out / name).open(newline="") as file:
+            return [row for row in csv.DictReader(file) if row["run"] == of]
+
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["targets"]["used"], metrics["targets"]["in_file"]) == (3, 3)
+    assert list(metrics["runs"]) == ["letters, random start", "letters"]
+    for name, figures in metrics["runs"].items():
+        targets, samples = read("per_target.csv", name), read("per_sample.csv", name)
+        assert (len(targets), len(samples)) == (3, 6)
+        matched = {row["target"] for row in samples if row["outcome"] == "match"}
+        assert matched == {row["target"] for row in targets if row["outcome"] == "match"}
+        last = figures["match"][-1]
+        assert (last["k"], last["matched"], last["rate"]) == (2, len(matched), len(matched) / 3)
+        assert f"{last['rate']:.1%}" in done.stdout
+        if name == "letters":
+            rows = read("table2.csv", name)
+            assert {row["target"] for row in rows} == matched
+    # Without free coordinates any lattice matches.
+    assert rows
+    lengths = {row["sample"]: row["a"] for row in read("per_sample.csv", "letters")}
+    for row in rows:
+        assert row["a_sampled"] == lengths[row["best_sample"]]
+        length = known[row["target"].removesuffix(".cif")].lattice.a
+        assert float(row["a_reference"]) == pytest.approx(length, abs=1e-4)
+    assert f"written to {out}" in done.stdout
+
+    wrong = run("reconstruct", "--targets", str(tmp_path / "none.npz"), "--out", str(tmp_path / "other"))
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""
+    assert wrong.stderr.startswith(f"jaxcrystal: error: {tmp_path / 'none.npz'} does not exist")
+    assert wrong.stderr.count("\n") == 1
+    assert not (tmp_path / "other" / "metrics.json").exists()
 
 
 def test_train_passes_on_what_was_set(tmp_path, capsys, monkeypatch) -> None:

@@ -24,6 +24,33 @@ def test_frechet_distance_of_samples(seed) -> None:
     assert frechet_distance(x, y) > 0.1
 
 
+def with_moments(rng, n: int, mean, cov) -> np.ndarray:
+    """Samples whose mean and (unbiased) covariance are exactly the given ones."""
+    x = rng.normal(size=(n, len(mean)))
+    x = np.linalg.solve(np.linalg.cholesky(np.cov(x, rowvar=False)), (x - x.mean(0)).T).T
+    return x @ np.linalg.cholesky(cov).T + mean
+
+
+@pytest.mark.parity
+def test_frechet_distance_by_hand() -> None:
+    """Gaussians with closed forms: common axes, at an angle; and in two dimensions any covariances."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    sigma_x, sigma_y = np.array([1.0, 2.0, 3.0, 0.5, 1.5]), np.array([2.0, 2.0, 1.0, 0.1, 4.0])
+    mean = np.array([0.0, 1.0, -2.0, 0.0, 3.0])
+    x = with_moments(rng, 400, mean, turn @ np.diag(sigma_x**2) @ turn.T)
+    y = with_moments(rng, 300, np.zeros(5), turn @ np.diag(sigma_y**2) @ turn.T)
+    # ‖μ₁ − μ₂‖² = 14 and Σ (σ₁ − σ₂)² = 1 + 0 + 4 + 0.16 + 6.25.
+    assert frechet_distance(x, y) == pytest.approx(14 + 11.41, rel=1e-9)
+
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[5.0, -1.0], [-1.0, 1.0]])
+    x, y = with_moments(rng, 50, np.ones(2), a), with_moments(rng, 60, np.ones(2), b)
+    # The trace of the root of a 2x2 matrix is sqrt(trace + 2 sqrt(determinant)).
+    assert np.trace(a @ b) == pytest.approx(11.0)
+    expected = 5 + 6 - 2 * np.sqrt(11 + 2 * np.sqrt(5 * 4))
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.statistical
 def test_frechet_distance_of_known_gaussians() -> None:
     """Independent axes: Σ (μ₁ − μ₂)² + (σ₁ − σ₂)²."""

@@ -11,6 +11,8 @@ from pymatgen.core import Lattice, Structure
 
 from jaxcrystal import cli
 from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.prepare import load_or_prepare
+from jaxcrystal.data.readers import read_structures
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.evaluation import reconstruction
 from jaxcrystal.evaluation.reconstruction import (
@@ -245,6 +247,31 @@ def test_random_starts_match_as_in_a_direct_loop(targets, tiny) -> None:
     rocksalt = targets.ids.index("rocksalt.json")
     assert found.figures()["match"][0]["by_free_coords"]["0"]["rate"] >= 0.5
     assert not np.isnan(found.distances[rocksalt]).any()
+
+
+@pytest.mark.parity
+def test_rates_of_50_prototypes_are_those_of_a_direct_loop(tiny) -> None:
+    """Against the library's own structures, and samples as full cells: nothing of `Targets` is used."""
+    targets = Targets.from_dataset(choose(load_or_prepare("aflow"), 50, max_sites=4))
+    found = reconstruct(targets, "letters", 2, tiny, random_start=True, processes=1)
+    known = dict(read_structures("aflow"))
+    matcher = StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10)
+    best = []
+    for row, name in enumerate(targets.ids):
+        samples = [
+            sample.to_pymatgen() if sample.valid else None
+            for sample in (found.sample(row, n) for n in (0, 1))
+        ]
+        distances = [None if s is None else matcher.get_rms_dist(known[name], s) for s in samples]
+        best.append([np.inf if distance is None else distance[0] for distance in distances])
+    matched = np.isfinite(best)
+    assert len(matched) == 50
+    one, two = found.figures()["match"]
+    assert one["rate"] == matched[:, 0].mean()
+    assert two["rate"] == matched.any(1).mean()
+    assert 0.2 < one["rate"] < two["rate"] < 1
+    assert two["rmse"] == pytest.approx(np.min(best, axis=1)[matched.any(1)].mean(), abs=1e-3)
+    assert sum(split["targets"] for split in two["by_free_coords"].values()) == 50
 
 
 def test_targets_of_one_order_get_the_same_samples(chosen, tiny) -> None:
