@@ -1,85 +1,62 @@
-"""The training run on a handful of real prototypes: it learns, resumes and refuses."""
+"""The training run on a handful of real prototypes: it learns, starts from others and refuses."""
 
-import csv
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from jaxcrystal.config import from_dict
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
-from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.inputs import Inputs
+from jaxcrystal.training.logs import read_rows
 from jaxcrystal.training.loop import train, usable
 from jaxcrystal.training.model import load_model
 from jaxcrystal.training.validation import validate
+from tests.training.runs import small_config, without_seconds
 
 
 @pytest.fixture(scope="module")
-def prototypes(tmp_path_factory):
-    """The embedded structures of exactly two sites in groups >= 16, so that one size is compiled."""
-    dataset = load_or_prepare("aflow")
-    chosen = np.flatnonzero((dataset.num_sites == 2) & dataset.supported)[:24]
-    path = tmp_path_factory.mktemp("data") / "two.npz"
-    dataset.select(chosen).save(path)
-    return str(path)
-
-
-@pytest.fixture
-def config(tmp_path, prototypes):
-    return from_dict(
-        TrainConfig,
-        {
-            "out": str(tmp_path / "run"),
-            "data": {"train": prototypes},
-            "network": {
-                "graph": {"max_neighbors": 8, "lattice_vectors": 60},
-                "dimenet": {"hidden": 16, "interaction": 8, "output": 16, "blocks": 1, "num_spherical": 3},
-            },
-            "optimizer": {
-                "steps": 6,
-                "batch_size": 8,
-                "warmup_steps": 2,
-                "constrained_share": 1.0,
-            },
-            "log": {"every": 2, "checkpoint_every": 3, "validate_every": 0},
-        },
+def trained(tmp_path_factory, prototypes):
+    """A run of six updates, with a validation every third, and its settings."""
+    config = small_config(
+        tmp_path_factory.mktemp("whole") / "run",
+        prototypes,
+        data={"validation": prototypes},
+        log={"validate_every": 3, "validation_structures": 8},
     )
+    return config, train(config, progress=False)
 
 
-def test_a_run_resumed_ends_where_an_unbroken_one_does(config, tmp_path):
-    unbroken = train(config, progress=False)
-    broken = replace(config, out=str(tmp_path / "broken"))
-
-    class Killed(Exception):
-        pass
-
-    def killer(step):
-        raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        at = Inputs.at
-        patch.setattr(Inputs, "at", lambda self, step: killer(step) if step == 5 else at(self, step))
-        with pytest.raises(Killed):
-            train(broken, progress=False)
-    train(broken, resume=True, progress=False)
-
-    one, other = load_model(unbroken), load_model(tmp_path / "broken")
-    jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
-    with (unbroken / "log.csv").open() as a, (tmp_path / "broken" / "log.csv").open() as b:
-        rows = [
-            [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(f)] for f in (a, b)
-        ]
-    assert rows[0][-1]["coords"] == rows[1][-1]["coords"]
-    assert [row["step"] for row in rows[1]] == ["2", "4", "6"] or rows[1][-1]["step"] == "6"
+def test_a_run_folder_holds_what_people_look_for(trained):
+    out = trained[1]
+    names = {path.name for path in out.iterdir()}
+    assert {"config.toml", "log.csv", "validation.csv", "losses.png", "best", "checkpoints"} <= names
+    assert [row["step"] for row in without_seconds(out)] == ["2", "4", "6"]
+    model, best = load_model(out), load_model(out / "best")
+    assert model.info["steps"] == 6
+    assert best.info["steps"] in (3, 6)
+    # The best has the least loss in validation.csv, of the kind of sites that is trained.
+    rows = [row for row in read_rows(out / "validation.csv") if row["sites"] == "constrained"]
+    losses = {
+        step: np.mean([float(row[k]) for row in rows for k in ("coords", "lattice") if row["step"] == step])
+        for step in ("3", "6")
+    }
+    assert str(best.info["steps"]) == min(losses, key=losses.get)
 
 
-def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
+def test_batches_made_on_the_host_train_the_same(trained, tmp_path):
+    config, out = trained
+    data = replace(config.data, device_gib=0.0)
+    other = train(replace(config, out=str(tmp_path / "host"), data=data), progress=False)
+    one, two = load_model(out), load_model(other)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one.params, two.params)
+
+
+def test_a_run_starts_from_the_weights_of_another(trained, tmp_path):
     """With next to no learning rate they stay what they were; what they lack is fresh."""
-    first = train(config, progress=False)
+    config, first = trained
     model = load_model(first)
     older = jax.tree.map(lambda leaf: leaf, model.params)
     del older["EmbeddingBlock_0"]["free_sites"]
@@ -91,6 +68,7 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
         config,
         out=str(tmp_path / "second"),
         start_from=str(tmp_path / "older"),
+        data=replace(config.data, validation=""),
         optimizer=still,
         joint=False,
     )
@@ -107,14 +85,26 @@ def test_a_run_starts_from_the_weights_of_another(config, tmp_path):
         train(other, progress=False)
 
 
-def test_a_run_folder_is_never_overwritten(config):
-    out = train(config, progress=False)
-    weights = (out / "weights.npz").read_bytes()
+def test_a_run_folder_is_never_overwritten(trained):
+    config, out = trained
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(DataError, match="is not empty"):
         train(config, progress=False)
-    with pytest.raises(DataError, match="differs from the configuration"):
+    with pytest.raises(DataError, match=r"differs from the configuration given: seed \(0, now 1\)"):
         train(replace(config, seed=1), resume=True, progress=False)
-    assert (out / "weights.npz").read_bytes() == weights
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_finished_run_resumed_stays_as_it_is(trained):
+    config, out = trained
+    logs = (out / "log.csv").read_bytes(), (out / "validation.csv").read_bytes()
+    before = load_model(out)
+    (out / "model.toml").unlink()  # killed while the model was written
+    train(config, resume=True, progress=False)
+    after = load_model(out)
+    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+    assert after.info == before.info
+    assert logs == ((out / "log.csv").read_bytes(), (out / "validation.csv").read_bytes())
 
 
 def test_nothing_to_resume_or_to_train_on_is_said(config, tmp_path):
@@ -126,8 +116,42 @@ def test_nothing_to_resume_or_to_train_on_is_said(config, tmp_path):
         load_model(tmp_path)
 
 
-def test_an_untrained_network_has_a_loss_of_one_at_every_level(config, prototypes):
-    model = load_model(train(config, progress=False))
+def test_other_data_are_not_resumed_on(config, tmp_path, prototypes):
+    dataset, path = Dataset.load(prototypes), tmp_path / "data.npz"
+    dataset.save(path)
+    config = replace(config, data=replace(config.data, train=str(path)))
+
+    at = Inputs.at
+
+    def fails_at_four(inputs, step):
+        if step == 4:
+            raise InterruptedError
+        return at(inputs, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inputs, "at", fails_at_four)
+        with pytest.raises(InterruptedError):
+            train(config, progress=False)
+    dataset.select(range(20)).save(path, overwrite=True)
+    with pytest.raises(DataError, match=r"cannot resume from step 3 .* the data differs"):
+        train(config, resume=True, progress=False)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_state(config):
+    """The rate is so high that the weights overflow after the first updates."""
+    optimizer = replace(config.optimizer, learning_rate=1e38)
+    log = replace(config.log, checkpoint_every=1, every=1, keep=10)
+    config = replace(config, optimizer=optimizer, log=log)
+    with pytest.raises(DataError, match="non-finite by step") as error:
+        train(config, progress=False)
+    kept = max(int(path.name) for path in Path(config.out, "checkpoints").glob("[0-9]*"))
+    assert f"the last good checkpoint is step {kept}" in str(error.value)
+    for leaf in jax.tree.leaves(load_model(config.out).params):
+        assert np.isfinite(leaf).all()
+
+
+def test_an_untrained_network_has_a_loss_of_one_at_every_level(trained, prototypes):
+    model = load_model(trained[1])
     zero = jax.tree.map(np.zeros_like, model.params)
     for losses in validate(model.network, model.schedule, zero, Dataset.load(prototypes), 24):
         assert np.abs(losses.coords - 1.0).max() < 0.35  # 24 structures, a few numbers each
