@@ -112,7 +112,7 @@ def featurize(
       DataError: the cache cannot be used.
     """
     require_eval()
-    keys = ["" if entry.structure is None else _key(entry.structure) for entry in entries]
+    keys = _keys(entries)
     database = _open(cache or cache_folder())
     try:
         rows = _read(database, set(keys) - {""})
@@ -207,12 +207,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcrystal"
 
 
-def _key(structure: "Structure") -> str:
-    parts = (structure.lattice.matrix, structure.frac_coords, np.array(structure.atomic_numbers, float))
-    digest = hashlib.sha256(repr((_ROW_VERSION, OXIDATION_STATES, library_versions())).encode())
-    for part in parts:
-        digest.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
-    return digest.hexdigest()
+def _keys(entries: Sequence[Entry]) -> list[str]:
+    """Returns what each entry's row is kept under; empty without a structure."""
+    # Once: to look the versions up takes as long as everything else of a hundred keys.
+    start = hashlib.sha256(repr((_ROW_VERSION, OXIDATION_STATES, library_versions())).encode())
+    keys = []
+    for entry in entries:
+        if entry.structure is None:
+            keys.append("")
+            continue
+        digest = start.copy()
+        cell = entry.structure
+        for part in (cell.lattice.matrix, cell.frac_coords, np.array(cell.atomic_numbers, float)):
+            digest.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
+        keys.append(digest.hexdigest())
+    return keys
 
 
 def _open(folder: Path) -> sqlite3.Connection:
