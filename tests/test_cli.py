@@ -233,6 +233,7 @@ def test_prepare(tmp_path, capsys) -> None:
         (["evaluate", "{}/salt.cif", "--reference", "/nowhere", "--out", "{}/x"], "/nowhere"),
         (["evaluate", "{}/salt.cif", "--reference", "{}/salt.cif", "--out", "{}"], "is not empty"),
         ([*EVALUATE, "--min-space-group", "0"], "--min-space-group is 0; it must be at least 1"),
+        ([*EVALUATE, "--dask", "tcp://127.0.0.1:1"], "no dask scheduler at tcp://127.0.0.1:1 ("),
         ([*EVALUATE, "--min-space-group", "231"], "--min-space-group is 231; the last group is 230"),
         ([*EVALUATE, "--processes", "0"], "--processes is 0"),
         (["reconstruct", "--targets", "/nowhere", "--out", "{}/x"], "/nowhere does not exist"),

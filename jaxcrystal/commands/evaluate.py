@@ -84,9 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.evaluation.fingerprints import require_eval
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
     from jaxcrystal.evaluation.summary import text_table
+    from jaxcrystal.evaluation.workers import require_scheduler
     from jaxcrystal.sampling.writers import claim_folder
 
     require_eval()
+    if arguments.dask:
+        require_scheduler(arguments.dask)
     started = time.perf_counter()
     sources = {name: getattr(arguments, name) for name in ("samples", "reference", "train")}
     for source in sources.values():  # before minutes are spent on reading the others

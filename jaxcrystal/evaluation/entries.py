@@ -28,8 +28,9 @@ _OURS = {"id", "letters", "requested_group", "status"}
 _SUFFIXES = (".cif", ".cif.gz", ".vasp", ".vasp.gz")
 _JOINT = ("structures.json", "structures.json.gz")
 _FRAMES = ("structures.extxyz", "structures.extxyz.gz")
-#: From so many records on, they are parsed in several processes.
-_MANY = 300
+#: From so many records on, they are parsed in several processes: 2 ms each, while a process
+#: takes more than a second to start.
+_MANY = 2000
 #: Occupancies above this one count as full.
 _FULL_OCCUPANCY = 0.99
 
