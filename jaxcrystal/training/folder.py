@@ -17,7 +17,7 @@ from jaxcrystal.training.model import Model
 
 
 def claim(config: TrainConfig, resume: bool) -> None:
-    """Makes the run folder ours; refuses one that holds another run.
+    """Makes the run folder ours, without what a kill left half written; refuses another run's.
 
     Raises:
       DataError: the folder is in use, or holds no run or another one to resume.
@@ -28,13 +28,14 @@ def claim(config: TrainConfig, resume: bool) -> None:
         if not saved.exists():
             raise DataError(f"{out} holds no run to resume: there is no config.toml in it")
         _require_same(saved, config)
+        _clean(out)
     elif out.exists() and any(not _is_partial(path) for path in out.iterdir()):
         raise DataError(f"{out} is not empty: give another out=..., or --resume to go on with its run")
     else:
         write_text(saved, to_toml(config))
 
 
-def clean(out: Path) -> None:
+def _clean(out: Path) -> None:
     """Removes what a kill left half written."""
     for path in out.iterdir():
         if _is_partial(path):

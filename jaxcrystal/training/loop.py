@@ -20,10 +20,10 @@ from jaxcrystal.training.checkpoints import Checkpoints, Progress
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.export import Exporter, first_params
 from jaxcrystal.training.figures import draw_losses
-from jaxcrystal.training.folder import claim, clean, digest
+from jaxcrystal.training.folder import claim, digest
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.logs import Logs, require_tensorboard
-from jaxcrystal.training.parallel import data_mesh, is_main, place, replicated
+from jaxcrystal.training.parallel import data_mesh, is_main, main_first, place, replicated
 from jaxcrystal.training.step import Metrics, TrainState, init_state, is_finite, learning_rate_schedule
 from jaxcrystal.training.stopping import Stopped, StopRequest
 from jaxcrystal.training.updates import Updates
@@ -53,9 +53,7 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
     mesh = data_mesh(optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
     indices = usable(dataset, config.data.max_sites, config.data.min_space_group)
-    if main:
-        claim(config, resume)
-        clean(out)
+    main_first(lambda: claim(config, resume))
     validation = _validation_set(config)
     sampler = BucketSampler(
         dataset.num_sites, optimizer.batch_size, config.seed, optimizer.constrained_share, indices
@@ -139,6 +137,7 @@ class _Run:
         # Metrics stay on the device until a row of the log needs them: the host runs ahead.
         pending: list[Any] = [Metrics(*values) for values in done.pending]  # type: ignore[arg-type]
         first = int(state.step)
+        since = (first, done.seconds)
         bar = tqdm(total=total, initial=first, unit="step", disable=not self.show, file=sys.stderr)
         with bar:
             for step in range(first, total):
@@ -148,8 +147,12 @@ class _Run:
                 bar.update()
                 number, last = step + 1, step + 1 == total
                 if number % log.every == 0 or last:
-                    self._log(number, pending, time.perf_counter() - started, bar)
-                    pending = []
+                    seconds = time.perf_counter() - started
+                    losses = self._log(number, pending, seconds)
+                    # The pace since the last row: the first one waits for compilation.
+                    rate = (number - since[0]) * self.config.optimizer.batch_size / (seconds - since[1])
+                    bar.set_postfix_str(f"{rate:.0f} structures/s, {losses}")
+                    pending, since = [], (number, seconds)
                 if _due(number, log.validate_every, last):
                     self._validate(number, state, done, bar)
                 signal = stop.after(number)
@@ -162,7 +165,8 @@ class _Run:
                     raise Stopped(signal, number)
         return state
 
-    def _log(self, number: int, pending: list[Any], seconds: float, bar: tqdm) -> None:
+    def _log(self, number: int, pending: list[Any], seconds: float) -> str:
+        """Writes a row of the log; returns its losses in words."""
         mean = np.mean(np.array(jax.device_get(pending), np.float32), axis=0)
         coords, lattice, norm = (float(value) for value in mean)
         if not np.isfinite(mean).all():
@@ -171,8 +175,7 @@ class _Run:
         rate = float(learning_rate_schedule(optimizer)(number - 1))
         structures = number * optimizer.batch_size
         self.logs.update((number, structures, round(seconds, 1), rate, coords, lattice, norm))
-        per_second = structures / seconds
-        bar.set_postfix_str(f"{per_second:.0f} structures/s, coords {coords:.3f}, lattice {lattice:.3f}")
+        return f"coords {coords:.3f}, lattice {lattice:.3f}"
 
     def _validate(self, number: int, state: TrainState, done: Progress, bar: tqdm) -> None:
         if self.validation is None:

@@ -1,10 +1,12 @@
 """Several devices and hosts: the batch is shared among them, the state stands on each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxcrystal.errors import DataError
@@ -26,6 +28,8 @@ def initialize(coordinator: str | None, processes: int | None, process_id: int |
     """
     try:
         jax.distributed.initialize(coordinator, processes, process_id)
+        # The first exchange gives up after 30 s on a CPU: now, before one reads its data longer.
+        multihost_utils.sync_global_devices("jaxcrystal")
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
@@ -85,3 +89,23 @@ def place(tree: Any, sharding: Sharding | None) -> Any:
 def is_main() -> bool:
     """Returns whether this process is the one that writes logs and models."""
     return jax.process_index() == 0
+
+
+def main_first(action: Callable[[], None]) -> None:
+    """Does something in the main process only, and before any other goes on.
+
+    Raises:
+      DataError: it could not be done; in every process, so that none waits for the others.
+    """
+    error = None
+    if is_main():
+        try:
+            action()
+        except DataError as raised:
+            error = raised
+    if jax.process_count() > 1:
+        failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
+        if failed and error is None:
+            raise DataError("process 0 cannot go on, and says why")
+    if error is not None:
+        raise error

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from jaxcrystal.config import ConfigError, load, to_toml
@@ -48,3 +50,19 @@ def test_a_wrong_setting_is_named(tmp_path, text, overrides, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot read"):
         load(TrainConfig, tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda p: p.stem
+)
+def test_the_settings_that_come_along_can_be_read(path):
+    config = load(TrainConfig, path)
+    assert config.out == f"runs/{path.stem}"
+
+
+@pytest.mark.parametrize(
+    "setting", ["log.every=0", "log.checkpoint_every=0", "log.keep=0", "log.validate_every=-1"]
+)
+def test_a_log_that_would_never_come_is_refused(tmp_path, setting):
+    with pytest.raises(ConfigError, match="log: "):
+        load(TrainConfig, write(tmp_path, ""), [setting])
