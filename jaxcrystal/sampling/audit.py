@@ -25,16 +25,12 @@ class Audit(NamedTuple):
     """What was found in one crystal.
 
     Attributes:
-      found_group: space group by spglib at `SYMPREC`; 0 where it finds none.
-      found_group_strict: the same at `STRICT_SYMPREC`.
       shortest_distance: Å, between two atoms; images of one atom by a lattice vector count.
       volume_per_atom: Å³.
       valid: no two different atoms of the cell nearer than `MIN_DISTANCE`, and a volume of
         the cell of at least `MIN_VOLUME`.
     """
 
-    found_group: int
-    found_group_strict: int
     shortest_distance: float
     volume_per_atom: float
     valid: bool
@@ -62,10 +58,7 @@ def audit(
     centring = centring_translations(space_group)
     own = (centring[:, None] + _SHIFTS).reshape(-1, 3) @ lattice
     own_lengths = np.linalg.norm(own, axis=1)
-    cell = primitive_cell(lattice, species, frac_coords, space_group)
     return Audit(
-        found_group=find_group(*cell, SYMPREC),
-        found_group_strict=find_group(*cell, STRICT_SYMPREC),
         shortest_distance=min(between, float(own_lengths[own_lengths > 1e-6].min())),
         volume_per_atom=volume / max(len(species), 1),
         valid=between >= MIN_DISTANCE and volume >= MIN_VOLUME,

@@ -21,7 +21,7 @@ from jaxcrystal.errors import RequestError
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
 from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
-from jaxcrystal.sampling.plan import Candidate, make_batches
+from jaxcrystal.sampling.plan import Batch, Candidate, make_batches
 from jaxcrystal.sampling.samples import Sample, Samples, finish
 from jaxcrystal.training.model import Model, load_model
 
@@ -119,25 +119,33 @@ def sample_orders(
     batch_size = batch_size or BATCH_SIZE.get(jax.default_backend(), 8)
     # No more devices than there is work for.
     devices = tuple(jax.local_devices()[: -(-len(candidates) // batch_size)])
+    merge_distance = model.network.graph.merge_distance
     results: dict[int, Sample] = {}
-    with tqdm(
+    bar = tqdm(
         total=len(candidates), desc="sample", unit=" structures", disable=not progress, file=sys.stderr
-    ) as bar:
+    )
+
+    def collect(batch: Batch, output: Any) -> None:
+        coords, lattice_params, flags, frames = jax.tree.map(np.asarray, output)
+        for row, candidate in enumerate(batch.candidates):
+            on_the_way = None if frames is None else (frames[0][:, row], frames[1][:, row])
+            results[candidate.place] = finish(
+                candidate, coords[row], lattice_params[row], int(flags[row]), merge_distance, on_the_way
+            )
+        bar.update(len(batch.candidates))
+
+    with bar:
+        running: tuple[Batch, Any] | None = None
         for batch in make_batches(candidates, batch_size * len(devices)):
             capacity = batch.shape.capacity
             program = compiled_start() if random_start else compiled(model.network, config, capacity, devices)
+            # The devices compute while the batch before is finished on the host.
             output = program(model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates)
-            coords, lattice_params, flags, frames = jax.tree.map(np.asarray, output)
-            for row, candidate in enumerate(batch.candidates):
-                results[candidate.place] = finish(
-                    candidate,
-                    coords[row],
-                    lattice_params[row],
-                    int(flags[row]),
-                    model.network.graph.merge_distance,
-                    None if frames is None else (frames[0][:, row], frames[1][:, row]),
-                )
-            bar.update(len(batch.candidates))
+            if running is not None:
+                collect(*running)
+            running = (batch, output)
+        if running is not None:
+            collect(*running)
     return Samples([results[place] for place in range(len(candidates))])
 
 

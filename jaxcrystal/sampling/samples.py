@@ -12,7 +12,7 @@ from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.data import convert
 from jaxcrystal.data.symmetrize import Rejected, find_letter
 from jaxcrystal.errors import Status
-from jaxcrystal.sampling.audit import Audit, audit, primitive_cell
+from jaxcrystal.sampling.audit import STRICT_SYMPREC, SYMPREC, Audit, audit, find_group, primitive_cell
 from jaxcrystal.sampling.orders import SYMBOLS, Order
 from jaxcrystal.sampling.plan import Candidate, letter_indices
 from jaxcrystal.symmetry.groups import group_tables
@@ -44,7 +44,7 @@ class Sample:
       species: [atoms] atomic numbers of the conventional cell.
       frac_coords: [atoms, 3] fractional, in [0, 1).
       flags: what stopped the structure early, if anything; see `status`.
-      audit: distances, volume, group found.
+      audit: distances, volume.
       trajectory: sites on the way, every n-th step, if that was asked for.
     """
 
@@ -65,10 +65,15 @@ class Sample:
         """The space group asked for."""
         return self.order.space_group
 
-    @property
+    @cached_property
     def found_group(self) -> int:
         """The space group that spglib finds with a tolerance of 0.1 Å; 0 for none."""
-        return self.audit.found_group
+        return find_group(*self._cell(primitive=True), SYMPREC)
+
+    @cached_property
+    def found_group_strict(self) -> int:
+        """The same with a tolerance of 0.01 Å."""
+        return find_group(*self._cell(primitive=True), STRICT_SYMPREC)
 
     @cached_property
     def formula(self) -> str:

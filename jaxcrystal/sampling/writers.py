@@ -109,7 +109,7 @@ def summary_csv(samples: Samples) -> str:
                 sample.wyckoff,
                 sample.space_group,
                 sample.found_group,
-                sample.audit.found_group_strict,
+                sample.found_group_strict,
                 *(f"{x:.4f}" for x in lengths),
                 *(f"{x:.3f}" for x in angles),
                 f"{sample.audit.volume_per_atom:.3f}",
