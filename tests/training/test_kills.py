@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from jaxcrystal.training.logs import read_rows
 from tests.training.runs import assert_same_run, command, finish, small_config
 
 KILLS = int(os.environ.get("JAXCRYSTAL_KILLS", "4"))
@@ -27,9 +26,9 @@ def settings(tmp_path, prototypes, name):
     )
 
 
-def size_of_log(run):
+def rows_of_log(run):
     try:
-        return (run / "log.csv").stat().st_size
+        return (run / "log.csv").read_bytes().count(b"\n")
     except OSError:
         return 0
 
@@ -38,9 +37,6 @@ def size_of_log(run):
 def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
     whole, broken = (settings(tmp_path, prototypes, name) for name in ("whole", "broken"))
     finish(command(whole, tmp_path / "whole.toml"), compiled)
-    rows = read_rows(tmp_path / "whole" / "log.csv")
-    stepping = float(rows[-1]["seconds"]) - float(rows[0]["seconds"])
-
     start = command(broken, tmp_path / "broken.toml")
     run, kills, lived = tmp_path / "broken", 0, set()
     moments, said = random.Random(0), tmp_path / "said.txt"
@@ -49,13 +45,12 @@ def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
         with said.open("w") as file:  # a pipe that nobody reads would block it
             process = subprocess.Popen([*start, *resume], env=compiled, stdout=file, stderr=file)
         early = moments.random() < 0.2  # while it starts; else while it trains
-        before, began = size_of_log(run), time.monotonic()
-        while process.poll() is None and not early and size_of_log(run) <= before:
-            time.sleep(0.01)
-            if size_of_log(run) < before:
-                before = size_of_log(run)  # it has cut the rows that it writes again
-        ready = time.monotonic() - began
-        time.sleep(moments.uniform(0.0, 10.0 if early else 1.5 * stepping / KILLS))
+        # Counted in rows of the log, not in seconds: a slow machine is killed as far on its way.
+        before, wanted = rows_of_log(run), moments.randint(3, 12)
+        while process.poll() is None and not early and rows_of_log(run) < before + wanted:
+            time.sleep(0.001)
+            before = min(before, rows_of_log(run))  # it cuts the rows that it writes again
+        time.sleep(moments.uniform(0.0, 10.0 if early else 0.05))
         if process.poll() is not None:
             assert process.returncode == 0, said.read_text()[-3000:]
             break
@@ -64,7 +59,7 @@ def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
         kills += 1
         steps = [int(p.name) for p in (run / "checkpoints").glob("*") if p.name.isdigit()]
         lived.add(max(steps, default=0))
-        print(f"kill {kills}: {'starting' if early else f'training for {ready:.0f} s'}, checkpoints {steps}")
+        print(f"kill {kills}: {'starting' if early else f'{wanted} rows on'}, checkpoints {steps}")
     finish([*start, "--resume"], compiled)
     assert kills >= KILLS / 2
     assert len(lived) >= kills / 3  # the kills hit different places
