@@ -49,13 +49,21 @@ def double_precision(enabled: bool = True) -> AbstractContextManager[None]:
     return enable_x64(enabled)
 
 
-def use_all_cores() -> None:
+#: A device with fewer structures of a batch than this spends its time on small operations.
+_LEAST_SHARE = 8
+
+
+def use_all_cores(batch_size: int | None = None) -> None:
     """Makes every CPU core that this process may use a device of jax.
 
     The sampler and the training share a batch among the devices. One device uses several
     cores poorly: products of a few thousand rows are too small to be split. Call it before
     anything else of jax; where jax has been used already, or the number of devices is set
     in the environment, nothing changes.
+
+    Args:
+      batch_size: a batch of the training, which is shared equally: as many cores as can have
+        equal parts of it, of no fewer than eight structures.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
@@ -64,9 +72,17 @@ def use_all_cores() -> None:
     if getattr(jax.config, "jax_num_cpu_devices", -1) != -1:  # JAX_NUM_CPU_DEVICES
         return
     try:
-        jax.config.update("jax_num_cpu_devices", num_cpus())
+        jax.config.update("jax_num_cpu_devices", num_devices(num_cpus(), batch_size))
     except RuntimeError:  # the devices exist already
         return
+
+
+def num_devices(cores: int, batch_size: int | None) -> int:
+    """Returns how many of some cores become devices: see `use_all_cores`."""
+    if batch_size is None:
+        return cores
+    most = max(1, min(cores, batch_size // _LEAST_SHARE))
+    return next(count for count in range(most, 0, -1) if batch_size % count == 0)
 
 
 def num_cpus() -> int:

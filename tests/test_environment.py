@@ -80,6 +80,15 @@ def test_no_warning_of_a_sound_release(release: str, monkeypatch: pytest.MonkeyP
         environment.warn_if_broken()
 
 
+@pytest.mark.parametrize(
+    ("cores", "batch_size", "count"),
+    [(2, 64, 2), (64, 64, 8), (6, 64, 4), (7, 60, 6), (4, 8, 1), (2, 7, 1), (1, 64, 1), (5, None, 5)],
+)
+def test_cores_have_equal_parts_of_a_batch(cores: int, batch_size: int | None, count: int) -> None:
+    """Of at least eight structures; without a batch to share, every core is a device."""
+    assert environment.num_devices(cores, batch_size) == count
+
+
 def test_double_precision_holds_inside_only() -> None:
     with environment.double_precision():
         assert jax.jit(jnp.sum)(np.ones(3)).dtype == jnp.float64

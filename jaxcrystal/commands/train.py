@@ -17,8 +17,10 @@ from the first checkpoint on. It holds log.csv (losses), validation.csv (losses 
 level), losses.png and best/, the model of least validation loss, too. With --resume, give
 the same file and the same --set. SIGTERM and Ctrl-C save the state first.
 
-All devices of the machine share each batch. On several hosts, start the command on each
-with --distributed, all with the same run folder, on a file system that they share."""
+All devices of the machine share each batch. Without an accelerator its cores are the
+devices, as many as can have equal parts of a batch (JAX_NUM_CPU_DEVICES=1: one). On several
+hosts, start the command on each with --distributed, all with the same run folder, on a file
+system that they share."""
 
 
 def add(commands: Commands) -> None:
@@ -56,6 +58,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Trains, and says where the model is."""
     from jaxcrystal.config import load
+    from jaxcrystal.environment import use_all_cores
     from jaxcrystal.errors import RequestError
     from jaxcrystal.training.config import TrainConfig
 
@@ -69,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         initialize(*joining)
     elif any(x is not None for x in joining):
         raise RequestError("--coordinator, --processes and --process-id need --distributed")
+    else:
+        use_all_cores(config.optimizer.batch_size)
     from jaxcrystal.training.loop import train
     from jaxcrystal.training.parallel import is_main
     from jaxcrystal.training.stopping import Stopped

@@ -96,10 +96,3 @@ def _losses(crystal: Crystal, coords_error: Array, lattice_error: Array, usable:
     coords_weight = (crystal.node_mask.any() & (free > 0.5)).astype(coords.dtype)
     lattice_weight = usable.astype(lattice.dtype)
     return DenoisingLoss(coords * coords_weight, coords_weight, lattice * lattice_weight, lattice_weight)
-
-
-def total_loss(losses: DenoisingLoss) -> Float[Array, ""]:
-    """Returns ½ (L_X + L_L), each the mean over the structures that count."""
-    coords = losses.coords.sum() / jnp.maximum(losses.coords_weight.sum(), 1.0)
-    lattice = losses.lattice.sum() / jnp.maximum(losses.lattice_weight.sum(), 1.0)
-    return 0.5 * (coords + lattice)

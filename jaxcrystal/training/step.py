@@ -12,16 +12,18 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss, total_loss
+from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
+from jaxcrystal.models.scores import EstimateFn, NetworkConfig, NoiseEstimate, make_estimate_fn
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
 from jaxcrystal.training.parallel import AXIS, replicated
 
 #: A constrained structure lists each atom of its primitive cell once; 20 at most in the
 #: data, in steps so that few sizes are compiled.
 _IMAGE_STEPS = (8, 24, 48, 96, 192, 480, 960)
+#: Sites whose activations, of a network of the default size, stay in a processor's cache.
+_CACHED_SITES = 16
 
 
 class TrainState(NamedTuple):
@@ -95,47 +97,85 @@ def make_update(
     optimizer = make_optimizer(config.optimizer)
     loss = joint_loss if config.joint else denoising_loss
 
-    def structure_losses(
-        params: Any, keys: Array, sigmas: Array, crystals: Crystal, rows: Array | None
+    def losses_of(
+        estimate: EstimateFn, params: Any, keys: Array, sigmas: Array, crystals: Crystal
     ) -> DenoisingLoss:
-        if rows is not None:
-            crystals = jax.tree.map(lambda array: array[rows], crystals)
         return jax.vmap(lambda k, c, s: loss(estimate, params, k, c, s))(keys, crystals, sigmas)
 
-    def losses_of(
-        params: Any, key: Array, crystals: Crystal, rows: Array | None
-    ) -> tuple[Array, DenoisingLoss]:
+    def over_devices(tree: Any) -> Any:
+        return tree if mesh is None else jax.lax.psum(tree, AXIS)
+
+    def gradient_of(
+        params: Any, keys: Array, sigmas: Array, crystals: Crystal, rows: Array | None
+    ) -> tuple[Any, Array]:
+        """Returns the gradient of the whole batch and its two losses, from one device's share."""
+        if rows is not None:
+            crystals = jax.tree.map(lambda array: array[rows], crystals)
+        # Means are over the structures that count, in the whole batch.
+        counts = losses_of(_no_estimate, params, keys, sigmas, crystals)
+        counted = over_devices(jnp.stack([counts.coords_weight.sum(), counts.lattice_weight.sum()]))
+        share = 1.0 / jnp.maximum(counted, 1.0)
+
+        def add_chunk(total: Any, chunk: Any) -> tuple[Any, None]:
+            def objective(params: Any) -> tuple[Array, Array]:
+                losses = losses_of(estimate, params, *chunk)
+                means = share * jnp.stack([losses.coords.sum(), losses.lattice.sum()])
+                return 0.5 * means.sum(), means
+
+            return jax.tree.map(jnp.add, total, jax.grad(objective, has_aux=True)(params)), None
+
+        size = chunk_size(config.network, *crystals.species.shape)
+        chunks = jax.tree.map(
+            lambda array: array.reshape(-1, size, *array.shape[1:]), (keys, sigmas, crystals)
+        )
+        nothing = jax.tree.map(jnp.zeros_like, params), jnp.zeros(2, share.dtype)
+        return over_devices(jax.lax.scan(add_chunk, nothing, chunks)[0])
+
+    def update(state: TrainState, crystals: Crystal, rows: Array | None = None) -> tuple[TrainState, Metrics]:
+        key_time, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
         batch = crystals.species.shape[0] if rows is None else rows.shape[0]
-        key_time, key_noise = jax.random.split(key)
         # Stratified times: every batch sees the whole range of noise evenly.
         times = (jnp.arange(batch) + jax.random.uniform(key_time, (batch,))) / batch
-        sigmas = config.schedule.at(times)
-        keys = jax.random.split(key_noise, batch)
-        run = structure_losses
+        run = gradient_of
         if mesh is not None:
             # Said outright: left to the compiler, the sorts of the neighbour search gather the batch.
             parts, whole = PartitionSpec(AXIS), PartitionSpec()
             specs = (whole, parts, parts, parts if rows is None else whole, parts)
-            run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=parts, check_vma=False)
-        losses = run(params, keys, sigmas, crystals, rows)
-        return total_loss(losses), losses
-
-    def update(state: TrainState, crystals: Crystal, rows: Array | None = None) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (_, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(state.params, key, crystals, rows)
+            run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False)
+        keys = jax.random.split(key_noise, batch)
+        gradient, (coords, lattice) = run(state.params, keys, config.schedule.at(times), crystals, rows)
         updates, opt_state = optimizer.update(gradient, state.opt_state)
         params = optax.apply_updates(state.params, updates)
         # The average starts from the first weights: forget them as fast as they change.
         decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda a, b: decay * a + (1.0 - decay) * b, state.ema, params)
-        metrics = Metrics(
-            losses.coords.sum() / jnp.maximum(losses.coords_weight.sum(), 1.0),
-            losses.lattice.sum() / jnp.maximum(losses.lattice_weight.sum(), 1.0),
-            jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient))),
-        )
-        return TrainState(state.step + 1, params, ema, opt_state), metrics
+        norm = jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
+        return TrainState(state.step + 1, params, ema, opt_state), Metrics(coords, lattice, norm)
 
     return jax.jit(update, donate_argnums=0 if donate else (), out_shardings=replicated(mesh))
+
+
+def chunk_size(network: NetworkConfig, structures: int, max_nodes: int) -> int:
+    """Returns how many structures of a device's share have their gradient taken at once.
+
+    On a CPU, as many as fit in its cache with all that the way back needs, which is 40 % faster
+    than all of them; elsewhere all.
+    """
+    if jax.default_backend() != "cpu":
+        return structures
+    width, default = (
+        x.graph.max_neighbors * x.dimenet.hidden * x.dimenet.blocks for x in (network, NetworkConfig())
+    )
+    fitting = max(1, min(structures, _CACHED_SITES * default // (width * max_nodes)))
+    return next(size for size in range(fitting, 0, -1) if structures % size == 0)
+
+
+def _no_estimate(params: Any, crystal: Crystal, sigma: Array) -> NoiseEstimate:
+    del params, sigma
+    nothing = jnp.int32(0)
+    return NoiseEstimate(
+        jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params), nothing, nothing
+    )
 
 
 @jax.jit

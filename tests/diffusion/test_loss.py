@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss, total_loss
+from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
 from jaxcrystal.diffusion.noise import collapsed
 from jaxcrystal.models.scores import NoiseEstimate
 from jaxcrystal.symmetry.lattice import lattice_matrix
@@ -114,14 +114,3 @@ def test_collapsed_cells_are_left_out(loss):
     assert (kept > 0.1).all()
     assert (kept < 0.95).all()
     assert not collapsed(jax.tree.map(lambda leaf: leaf[0], crystals))
-
-
-def test_total_is_half_the_sum_of_the_means():
-    found = DenoisingLoss(
-        coords=jnp.array([1.0, 3.0, 0.0]),
-        coords_weight=jnp.array([1.0, 1.0, 0.0]),
-        lattice=jnp.array([0.0, 0.0, 5.0]),
-        lattice_weight=jnp.array([0.0, 0.0, 1.0]),
-    )
-    assert total_loss(found) == pytest.approx(0.5 * (2.0 + 5.0))
-    assert total_loss(jax.tree.map(jnp.zeros_like, found)) == 0.0
