@@ -5,7 +5,7 @@ else is drawn with it, so that at a fixed seed it comes out the same to the last
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,13 +74,21 @@ def shape_of(candidate: Candidate) -> Shape:
     return Shape(bucket_of(order.num_sites), ImageCapacity(slots, merge=candidate.letters is None))
 
 
-def make_batches(candidates: Sequence[Candidate], batch_size: int) -> Iterator[Batch]:
-    """Yields full batches of `batch_size` rows, small shapes first."""
-    by_shape: dict[Shape, list[Candidate]] = defaultdict(list)
+def by_shape(candidates: Iterable[Candidate]) -> dict[Shape, list[Candidate]]:
+    """Returns the structures of each shape, small shapes first."""
+    members: dict[Shape, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
-        by_shape[shape_of(candidate)].append(candidate)
-    for shape in sorted(by_shape, key=lambda s: (s.max_nodes, s.capacity.max_images, s.capacity.merge)):
-        members = by_shape[shape]
+        members[shape_of(candidate)].append(candidate)
+    order = sorted(members, key=lambda s: (s.max_nodes, s.capacity.max_images, s.capacity.merge))
+    return {shape: members[shape] for shape in order}
+
+
+def make_batches(
+    candidates: Mapping[Shape, Sequence[Candidate]], rows: Callable[[Shape], int]
+) -> Iterator[Batch]:
+    """Yields full batches of `rows(shape)` rows, shape by shape."""
+    for shape, members in candidates.items():
+        batch_size = rows(shape)
         for first in range(0, len(members), batch_size):
             chosen = tuple(members[first : first + batch_size])
             padded = chosen + chosen[:1] * (batch_size - len(chosen))
@@ -98,17 +106,7 @@ def make_templates(candidates: Sequence[Candidate], max_nodes: int) -> Crystal:
 
     Coordinates are the origin of each site's subspace, the lattice is left at 0.
     """
-    batch = len(candidates)
-    arrays: dict[str, Any] = {
-        "species": np.zeros((batch, max_nodes), np.int32),
-        "frac_coords": np.zeros((batch, max_nodes, 3), np.float32),
-        "node_mask": np.zeros((batch, max_nodes), bool),
-        "lattice_params": np.zeros((batch, 6), np.float32),
-        "space_group": np.zeros(batch, np.int32),
-        "site_ops": np.zeros((batch, max_nodes, MAX_OPS), bool),
-        "site_projection": np.zeros((batch, max_nodes, 3, 3), np.float32),
-    }
-    crystals: Any = Crystal(**arrays)
+    crystals: Any = empty_templates(len(candidates), max_nodes)
     for row, (_, order, _, letters) in enumerate(candidates):
         sites, group = order.num_sites, order.space_group
         crystals.species[row, :sites] = order.species
@@ -124,6 +122,19 @@ def make_templates(candidates: Sequence[Candidate], max_nodes: int) -> Crystal:
         crystals.site_ops[row, :sites] = site_ops[index]
         crystals.site_projection[row, :sites] = projection[index]
     return Crystal(*crystals)
+
+
+def empty_templates(batch: int, max_nodes: int) -> Crystal:
+    """Returns crystals [batch] without sites."""
+    return Crystal(
+        species=np.zeros((batch, max_nodes), np.int32),
+        frac_coords=np.zeros((batch, max_nodes, 3), np.float32),
+        node_mask=np.zeros((batch, max_nodes), bool),
+        lattice_params=np.zeros((batch, 6), np.float32),
+        space_group=np.zeros(batch, np.int32),
+        site_ops=np.zeros((batch, max_nodes, MAX_OPS), bool),
+        site_projection=np.zeros((batch, max_nodes, 3, 3), np.float32),
+    )
 
 
 def letter_indices(space_group: int, letters: Sequence[str]) -> list[int]:

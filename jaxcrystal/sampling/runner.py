@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,23 +12,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
+from jaxcrystal.ahead import Ahead
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
 from jaxcrystal.diffusion.noise import start
+from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import RequestError
-from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
 from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
-from jaxcrystal.sampling.plan import Batch, Candidate, make_batches
+from jaxcrystal.sampling.plan import Batch, Candidate, Shape, by_shape, empty_templates, make_batches
 from jaxcrystal.sampling.samples import Sample, Samples, finish
 from jaxcrystal.training.model import Model, load_model
 
 #: Structures computed together on one device, fixed so that a structure does not depend on how
 #: many are drawn or how many devices there are.
 BATCH_SIZE = {"cpu": 8, "gpu": 256, "tpu": 256}
+#: Sites of a batch that keep a core busy: of large structures fewer do, and fewer rows stay empty.
+_BUSY_SITES = 64
 
 #: (params, seed, hashes, numbers, templates) -> coordinates, lattice, flags, trajectory
 Program = Callable[..., tuple[Array, Array, Array, tuple[Array, Array] | None]]
@@ -62,7 +66,8 @@ def sample(
       steps_per_level: Langevin steps at each noise level.
       config: all settings of the sampler; by default those that go with the model.
       batch_size: structures computed together on each device (all local ones are used; see
-        `environment.use_all_cores` for CPUs); changes results by rounding only.
+        `environment.use_all_cores` for CPUs), by default what suits it; changes results by
+        rounding only.
       progress: show a bar with structures/s.
 
     Raises:
@@ -116,9 +121,8 @@ def sample_orders(
             (order, n) for order, wanted in zip(orders, counts, strict=True) for n in range(wanted)
         )
     ]
-    batch_size = batch_size or BATCH_SIZE.get(jax.default_backend(), 8)
     # No more devices than there is work for.
-    devices = tuple(jax.local_devices()[: -(-len(candidates) // batch_size)])
+    devices = tuple(jax.local_devices()[: -(-len(candidates) // (batch_size or _batch_size(1)))])
     merge_distance = model.network.graph.merge_distance
     results: dict[int, Sample] = {}
     bar = tqdm(
@@ -134,13 +138,26 @@ def sample_orders(
             )
         bar.update(len(batch.candidates))
 
-    with bar:
+    def rows(shape: Shape) -> int:
+        return (batch_size or _batch_size(shape.max_nodes)) * len(devices)
+
+    shapes = by_shape(candidates)
+    like = _avals(model.params)
+
+    def program(shape: Shape) -> Program:
+        if random_start:
+            return compiled_start()
+        return compiled(model.network, config, shape, rows(shape), devices, like)
+
+    # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
+    threads = max(1, min(num_cpus(), len(shapes)))
+    with bar, closing(Ahead(program, shapes, threads)) as programs:
         running: tuple[Batch, Any] | None = None
-        for batch in make_batches(candidates, batch_size * len(devices)):
-            capacity = batch.shape.capacity
-            program = compiled_start() if random_start else compiled(model.network, config, capacity, devices)
+        for batch in make_batches(shapes, rows):
             # The devices compute while the batch before is finished on the host.
-            output = program(model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates)
+            output = programs[batch.shape](
+                model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates
+            )
             if running is not None:
                 collect(*running)
             running = (batch, output)
@@ -155,12 +172,39 @@ def unseen_elements(orders: Sequence[Order], model: Model) -> list[str]:
     return [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
 
 
+def _batch_size(max_nodes: int) -> int:
+    """Returns the structures of one size that are computed together on a device."""
+    backend = jax.default_backend()
+    most = BATCH_SIZE.get(backend, 8)
+    return most if backend != "cpu" else min(most, max(1, _BUSY_SITES // max_nodes))
+
+
+def _avals(params: Any) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    """Returns the structure and the types of parameters, which can be hashed."""
+    leaves, structure = jax.tree.flatten(params)
+    return structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+
+
 @lru_cache(maxsize=64)
 def compiled(
-    network: NetworkConfig, config: LangevinConfig, capacity: ImageCapacity, devices: tuple[jax.Device, ...]
+    network: NetworkConfig,
+    config: LangevinConfig,
+    shape: Shape,
+    rows: int,
+    devices: tuple[jax.Device, ...],
+    params: tuple[Any, tuple[jax.ShapeDtypeStruct, ...]],
 ) -> Program:
-    """Returns the compiled sampler of one shape, made once for each; batches are shared among devices."""
-    estimate = make_estimate_fn(network, capacity)
+    """Returns the compiled sampler of one shape, made once for each.
+
+    Args:
+      network: of the model.
+      config: of the sampler.
+      shape: of its structures.
+      rows: structures of a batch, on all devices.
+      devices: that share each batch.
+      params: structure and types of the model's parameters.
+    """
+    estimate = make_estimate_fn(network, shape.capacity)
 
     def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
         states, trajectory = anneal(estimate, params, _keys(seed, hashes, numbers), templates, config)
@@ -169,16 +213,16 @@ def compiled(
         return crystal.frac_coords, crystal.lattice_params, states.status, frames
 
     # Structures do not depend on one another: each device runs the loop on its own rows.
-    all_rows, rows, frames = PartitionSpec(), PartitionSpec("structures"), PartitionSpec(None, "structures")
-    return jax.jit(
-        jax.shard_map(
-            run,
-            mesh=Mesh(np.array(devices), ("structures",)),
-            in_specs=(all_rows, all_rows, rows, rows, rows),
-            out_specs=(rows, rows, rows, frames),
-            check_vma=False,
-        )
+    mesh = Mesh(np.array(devices), ("structures",))
+    whole, part, frames = PartitionSpec(), PartitionSpec("structures"), PartitionSpec(None, "structures")
+    specs = (whole, whole, part, part, part)
+    shared = jax.shard_map(
+        run, mesh=mesh, in_specs=specs, out_specs=(part, part, part, frames), check_vma=False
     )
+    numbers = np.zeros(rows, np.uint32)
+    inputs = (jax.tree.unflatten(*params), np.uint32(0), numbers, numbers)
+    program = jax.jit(shared, in_shardings=tuple(NamedSharding(mesh, spec) for spec in specs))
+    return program.lower(*inputs, empty_templates(rows, shape.max_nodes)).compile()
 
 
 @lru_cache(maxsize=1)

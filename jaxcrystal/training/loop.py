@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxcrystal.ahead import Ahead
 from jaxcrystal.config import to_toml
 from jaxcrystal.data.batches import BucketSampler
 from jaxcrystal.data.dataset import Dataset
@@ -21,12 +22,12 @@ from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.export import Exporter, first_params
 from jaxcrystal.training.figures import draw_losses
 from jaxcrystal.training.folder import claim, digest
-from jaxcrystal.training.inputs import Inputs
+from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.logs import Logs, require_tensorboard
 from jaxcrystal.training.parallel import data_mesh, is_main, main_first, place, replicated
 from jaxcrystal.training.step import Metrics, TrainState, init_state, is_finite, learning_rate_schedule
 from jaxcrystal.training.stopping import Stopped, StopRequest
-from jaxcrystal.training.updates import Updates
+from jaxcrystal.training.updates import compile_updates
 from jaxcrystal.training.validation import trained_loss, validate
 
 
@@ -73,7 +74,7 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
         first = int(state.step)
         logs = stack.enter_context(closing(Logs(out, first, config.log.tensorboard, main)))
         steps = range(first, optimizer.steps)
-        updates = stack.enter_context(closing(Updates(config, inputs, state, steps, mesh)))
+        updates = stack.enter_context(closing(compile_updates(config, inputs, state, steps, mesh)))
         if progress and main:
             print(_summary(inputs, sampler, len(chosen)), file=sys.stderr)
         run = _Run(config, inputs, updates, validation, checkpoints, logs, exporter, progress and main)
@@ -123,7 +124,7 @@ class _Run:
 
     config: TrainConfig
     inputs: Inputs
-    updates: Updates
+    updates: Ahead[Shape, Any]
     validation: Dataset | None
     checkpoints: Checkpoints
     logs: Logs

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxcrystal.sampling.orders import make_order
-from jaxcrystal.sampling.plan import Candidate, make_batches, make_templates, shape_of
+from jaxcrystal.sampling.plan import Candidate, by_shape, make_batches, make_templates, shape_of
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
@@ -16,7 +16,7 @@ def test_every_structure_stands_in_one_batch_of_full_size() -> None:
     perovskite = make_order(221, {"Ba": "a", "Ti": "b", "O": "c"})
     free = make_order(225, {"Na": 1}, "free")
     wanted = candidates(perovskite, 5, ("c", "b", "a")) + candidates(free, 3, first=5)
-    batches = list(make_batches(wanted, 4))
+    batches = list(make_batches(by_shape(wanted), lambda shape: 4))
     assert [len(batch.candidates) for batch in batches] == [3, 4, 1]
     assert sorted(c.place for batch in batches for c in batch.candidates) == list(range(8))
     for batch in batches:
