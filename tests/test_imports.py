@@ -13,6 +13,7 @@ PACKAGE = Path(jaxcrystal.__file__).parent
 #: Bottom first: a module imports from its own layer and from those before it.
 LAYERS = (
     "environment",
+    "ahead",
     "errors",  # before the configuration: a wrong setting is a JaxcrystalError too
     "config",
     "crystal",

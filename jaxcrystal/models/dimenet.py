@@ -47,6 +47,8 @@ class DimeNetConfig:
       num_radial: radial functions for each l.
       before_skip, after_skip: residual layers around the skip connection.
       output_layers: dense layers of an output block.
+      last_output_only: one output block, after the last interaction, instead of one after each
+        and after the embedding.
       envelope_exponent: p of the envelope.
       backtracking: keep the triplets whose k is the atom i itself, as the paper's code
         does; DimeNet++ leaves them out.
@@ -69,6 +71,7 @@ class DimeNetConfig:
     before_skip: int = 1
     after_skip: int = 2
     output_layers: int = 1
+    last_output_only: bool = False
     envelope_exponent: int = 5
     backtracking: bool = True
     noise_features: int = 16
@@ -115,11 +118,11 @@ class DimeNet(nn.Module):
         config = self.config
         geometry = self._geometry(graph)
         messages = EmbeddingBlock(config)(graph, geometry.radial, log_sigma)
-        total = OutputBlock(config)(messages, geometry, graph)
+        stages = [messages]
         for _ in range(config.blocks):
-            messages = InteractionBlock(config)(messages, geometry, graph)
-            total = total + OutputBlock(config)(messages, geometry, graph)
-        return total
+            stages.append(InteractionBlock(config)(stages[-1], geometry, graph))
+        read = stages[-1:] if config.last_output_only else stages
+        return sum(OutputBlock(config)(messages, geometry, graph) for messages in read)
 
     def _geometry(self, graph: jraph.GraphsTuple) -> _Geometry:
         config, edges = self.config, graph.edges

@@ -59,10 +59,8 @@ def test_the_gradient_is_that_of_the_mean_losses(batch, prototypes, joint, monke
         np.testing.assert_allclose(metrics, (coords, lattice, norm), rtol=1e-5)
         # Adam's first moment is a tenth of the clipped gradient.
         first = state.opt_state[1][0].mu
-        scale = 0.1 / max(1.0, float(norm))
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, scale * b, rtol=1e-4, atol=1e-6), first, gradient
-        )
+        clipped = jax.tree.map(lambda leaf: 0.1 * leaf / max(1.0, float(norm)), gradient)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), first, clipped)
 
 
 def test_chunks_divide_the_share_of_a_device():
