@@ -1,4 +1,4 @@
-"""Times training updates as a run makes them: structures/s, by size, and over several devices.
+"""Times training updates as a run makes them: by size, over several devices, in half precision.
 
 python -m benchmarks.training [--data train.npz] [--config configs/mp.toml] [--devices 1 2 4] [--runs 20]
 
@@ -29,6 +29,7 @@ from jaxcrystal.training.loop import usable
 from jaxcrystal.training.parallel import data_mesh, place, replicated
 from jaxcrystal.training.step import init_state, make_update
 
+ACTIVATIONS = ("float32", "bfloat16")
 _FLAG = "--xla_force_host_platform_device_count"
 
 
@@ -42,10 +43,11 @@ def main() -> None:
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4], help="devices made of a CPU")
     parser.add_argument("--runs", type=int, default=20, help="updates timed of each kind")
     parser.add_argument("--name", default="training", help="of the file in results/")
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # one row, in a process
+    parser.add_argument("--measure", choices=ACTIVATIONS, help=argparse.SUPPRESS)  # one row, in a process
     arguments = parser.parse_args()
     config = _config(arguments)
     if arguments.measure:
+        config = _with_activations(config, arguments.measure)
         print(json.dumps(measure(config, arguments.buckets, arguments.runs)))
         return
 
@@ -55,12 +57,14 @@ def main() -> None:
     print(f"{len(indices)} structures, {100 * sampler.padding_share:.1f} % of the site slots are padding")
     rows = []
     if jax.default_backend() == "cpu":
-        for devices in arguments.devices:
-            rows.append(_in_process(devices))
+        wanted = [(devices, "float32") for devices in arguments.devices]
+        for devices, activations in [*wanted, (arguments.devices[0], "bfloat16")]:
+            rows.append(_in_process(devices, activations))
             _show(rows[-1])
     else:  # this process holds the accelerators
-        rows.append(measure(config, arguments.buckets, arguments.runs))
-        _show(rows[-1])
+        for activations in ACTIVATIONS:
+            rows.append(measure(_with_activations(config, activations), arguments.buckets, arguments.runs))
+            _show(rows[-1])
     results = {
         "data": os.path.basename(config.data.train),
         "config": to_toml(config),
@@ -78,6 +82,12 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     return replace(config, data=replace(config.data, train=arguments.data))
 
 
+def _with_activations(config: TrainConfig, activations: str) -> TrainConfig:
+    network = config.network
+    dimenet = replace(network.dimenet, activations=activations)
+    return replace(config, network=replace(network, dimenet=dimenet))
+
+
 def _padding(dataset: Dataset, indices: np.ndarray) -> dict[str, float]:
     """Returns the share of the site slots of each bucket that are padding."""
     sites = dataset.num_sites[indices]
@@ -85,10 +95,10 @@ def _padding(dataset: Dataset, indices: np.ndarray) -> dict[str, float]:
     return {str(b): float(1 - sites[buckets == b].mean() / b) for b in BUCKETS if (buckets == b).any()}
 
 
-def _in_process(devices: int) -> dict[str, Any]:
+def _in_process(devices: int, activations: str) -> dict[str, Any]:
     """Measures in a process of its own: devices are counted, and memory peaks, once in a process."""
     environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}={devices}"}
-    command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--measure"]
+    command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--measure", activations]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     row: dict[str, Any] = json.loads(done.stdout)
     return row
@@ -138,6 +148,7 @@ def measure(config: TrainConfig, buckets: list[int] | None, runs: int) -> dict[s
     timed = [cost[shape] for shape in plan if shape in cost]
     return {
         "devices": jax.device_count(),
+        "activations": config.network.dimenet.activations,
         "peak_memory_gib": peak_memory_gib(),
         "device_peak_memory_gib": _device_peak_gib(),
         "mixture_structures_per_second": size / float(np.mean(timed)),
@@ -153,7 +164,8 @@ def _device_peak_gib() -> float | None:
 
 
 def _show(row: dict[str, Any]) -> None:
-    print(f"\n{row['devices']} devices, peak memory of the process {row['peak_memory_gib']:.2f} GiB")
+    memory = f"peak memory of the process {row['peak_memory_gib']:.2f} GiB"
+    print(f"\n{row['devices']} devices, {row['activations']}, {memory}")
     for line in row["sizes"]:
         print(
             f"  {line['bucket']:2d} sites, {line['sites']:11s} {1e3 * line['step_seconds']:8.1f} ms an update"
