@@ -160,7 +160,7 @@ def _of_nodes(values: Float[Array, "edges *features"], nodes: int) -> Float[Arra
     """Returns the values of each node's incoming edges, edges last.
 
     The order in memory that the products of the interaction blocks read: turned around there, a
-    third of a forward pass goes into it.
+    sixth of a forward pass goes into it.
     """
     return jnp.moveaxis(values.reshape(nodes, -1, *values.shape[1:]), 1, -1)
 
