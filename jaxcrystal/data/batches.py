@@ -36,6 +36,26 @@ def letter_tables(space_group: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([p.site_ops for p in positions]), np.stack([p.projection for p in positions])
 
 
+def empty_crystals(batch: int, max_nodes: int, dtype: type = np.float32) -> Crystal:
+    """Returns structures [batch] without sites, on the host.
+
+    Args:
+      batch: structures.
+      max_nodes: sites each is padded to.
+      dtype: of the floating-point arrays.
+    """
+    arrays: dict[str, Any] = {
+        "species": np.zeros((batch, max_nodes), np.int32),
+        "frac_coords": np.zeros((batch, max_nodes, 3), dtype),
+        "node_mask": np.zeros((batch, max_nodes), bool),
+        "lattice_params": np.zeros((batch, 6), dtype),
+        "space_group": np.zeros(batch, np.int32),
+        "site_ops": np.zeros((batch, max_nodes, MAX_OPS), bool),
+        "site_projection": np.zeros((batch, max_nodes, 3, 3), dtype),
+    }
+    return Crystal(**arrays)
+
+
 def to_crystals(
     dataset: Dataset,
     indices: Sequence[int | np.integer] | Int[np.ndarray, " batch"],
@@ -58,17 +78,7 @@ def to_crystals(
       DataError: a structure has more than `max_nodes` sites.
     """
     indices = np.asarray(indices, np.int64)
-    batch = len(indices)
-    arrays: dict[str, Any] = {
-        "species": np.zeros((batch, max_nodes), np.int32),
-        "frac_coords": np.zeros((batch, max_nodes, 3), dtype),
-        "node_mask": np.zeros((batch, max_nodes), bool),
-        "lattice_params": np.zeros((batch, 6), dtype),
-        "space_group": np.zeros(batch, np.int32),
-        "site_ops": np.zeros((batch, max_nodes, MAX_OPS), bool),
-        "site_projection": np.zeros((batch, max_nodes, 3, 3), dtype),
-    }
-    crystals: Any = Crystal(**arrays)
+    crystals: Any = empty_crystals(len(indices), max_nodes, dtype)
     num_ops = group_tables().num_ops
     for row, index in enumerate(indices):
         if index < 0:

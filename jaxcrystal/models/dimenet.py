@@ -122,7 +122,8 @@ class DimeNet(nn.Module):
         for _ in range(config.blocks):
             stages.append(InteractionBlock(config)(stages[-1], geometry, graph))
         read = stages[-1:] if config.last_output_only else stages
-        return sum(OutputBlock(config)(messages, geometry, graph) for messages in read)
+        outputs = [OutputBlock(config)(messages, geometry, graph) for messages in read]
+        return sum(outputs[1:], start=outputs[0])
 
     def _geometry(self, graph: jraph.GraphsTuple) -> _Geometry:
         config, edges = self.config, graph.edges

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcrystal.crystal import MAX_OPS, Crystal
-from jaxcrystal.data.batches import bucket_of, letter_tables
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.data.batches import bucket_of, empty_crystals, letter_tables
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.sampling.orders import Order
 from jaxcrystal.symmetry.groups import group_tables
@@ -106,7 +106,7 @@ def make_templates(candidates: Sequence[Candidate], max_nodes: int) -> Crystal:
 
     Coordinates are the origin of each site's subspace, the lattice is left at 0.
     """
-    crystals: Any = empty_templates(len(candidates), max_nodes)
+    crystals: Any = empty_crystals(len(candidates), max_nodes)
     for row, (_, order, _, letters) in enumerate(candidates):
         sites, group = order.num_sites, order.space_group
         crystals.species[row, :sites] = order.species
@@ -122,19 +122,6 @@ def make_templates(candidates: Sequence[Candidate], max_nodes: int) -> Crystal:
         crystals.site_ops[row, :sites] = site_ops[index]
         crystals.site_projection[row, :sites] = projection[index]
     return Crystal(*crystals)
-
-
-def empty_templates(batch: int, max_nodes: int) -> Crystal:
-    """Returns crystals [batch] without sites."""
-    return Crystal(
-        species=np.zeros((batch, max_nodes), np.int32),
-        frac_coords=np.zeros((batch, max_nodes, 3), np.float32),
-        node_mask=np.zeros((batch, max_nodes), bool),
-        lattice_params=np.zeros((batch, 6), np.float32),
-        space_group=np.zeros(batch, np.int32),
-        site_ops=np.zeros((batch, max_nodes, MAX_OPS), bool),
-        site_projection=np.zeros((batch, max_nodes, 3, 3), np.float32),
-    )
 
 
 def letter_indices(space_group: int, letters: Sequence[str]) -> list[int]:

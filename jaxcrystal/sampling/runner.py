@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from jaxcrystal.ahead import Ahead
 from jaxcrystal.crystal import Crystal
+from jaxcrystal.data.batches import empty_crystals
 from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
 from jaxcrystal.diffusion.noise import start
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import RequestError
 from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
 from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
-from jaxcrystal.sampling.plan import Batch, Candidate, Shape, by_shape, empty_templates, make_batches
+from jaxcrystal.sampling.plan import Batch, Candidate, Shape, by_shape, make_batches
 from jaxcrystal.sampling.samples import Sample, Samples, finish
 from jaxcrystal.training.model import Model, load_model
 
@@ -222,7 +223,7 @@ def compiled(
     numbers = np.zeros(rows, np.uint32)
     inputs = (jax.tree.unflatten(*params), np.uint32(0), numbers, numbers)
     program = jax.jit(shared, in_shardings=tuple(NamedSharding(mesh, spec) for spec in specs))
-    return program.lower(*inputs, empty_templates(rows, shape.max_nodes)).compile()
+    return program.lower(*inputs, empty_crystals(rows, shape.max_nodes)).compile()
 
 
 @lru_cache(maxsize=1)
