@@ -134,7 +134,8 @@ def main() -> None:
         for row in tqdm(pool.map(run, names), total=len(names), desc="train", file=sys.stderr):
             rows.append(row)
             tqdm.write(describe(row))
-            files = {n: Path(getattr(arguments, n) or "").name for n in ("train", "validation", "more")}
+            paths = ("train", "validation", "more", "work")
+            files = {n: Path(getattr(arguments, n) or "").name for n in paths}
             save(arguments.name, {"arguments": vars(arguments) | files, "sites": _SITES, "variants": rows})
 
 

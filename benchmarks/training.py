@@ -65,9 +65,10 @@ def main() -> None:
         for activations in ACTIVATIONS:
             rows.append(measure(_with_activations(config, activations), arguments.buckets, arguments.runs))
             _show(rows[-1])
+    data = replace(config.data, train=os.path.basename(config.data.train))
     results = {
-        "data": os.path.basename(config.data.train),
-        "config": to_toml(config),
+        "data": data.train,
+        "config": to_toml(replace(config, data=data)),
         "batch_size": config.optimizer.batch_size,
         "structures": len(indices),
         "padding_share": sampler.padding_share,
