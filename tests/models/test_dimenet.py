@@ -210,6 +210,23 @@ def test_no_jump_where_the_neighbours_change(x64):
     assert (steps[changed] < 1.5 * around + 1e-3 * np.abs(sums).max()).all()
 
 
+def test_the_last_output_alone_leaves_the_others_out(x64):
+    """With the weights of the last block, it gives what all blocks give when the others are silent."""
+    params, graph = parameters(), example(225)
+    every = DimeNet(SMALL, GRAPH.cutoff)
+    last = DimeNet(dataclasses.replace(SMALL, last_output_only=True), GRAPH.cutoff)
+    final = f"OutputBlock_{SMALL.blocks}"
+    kept = {name: leaf for name, leaf in params.items() if not name.startswith("OutputBlock")}
+    found = last.apply({"params": kept | {"OutputBlock_0": params[final]}}, graph, jnp.array(LOG_SIGMA))
+    silent = {
+        name: jax.tree.map(jnp.zeros_like, leaf) if "OutputBlock" in name and name != final else leaf
+        for name, leaf in params.items()
+    }
+    expected = every.apply({"params": silent}, graph, jnp.array(LOG_SIGMA))
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
 def test_network_that_sees_noise_asks_for_it(x64):
     with pytest.raises(ValueError, match="log_sigma"):
         network(backtracking=True).apply({"params": parameters()}, example(62))
