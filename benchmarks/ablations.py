@@ -23,7 +23,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
 from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose
-from jaxcrystal.sampling.runner import compiled
+from jaxcrystal.sampling.programs import compiled
 from jaxcrystal.training.model import load_model
 
 #: Setting of `LangevinConfig` -> values that are tried.

@@ -55,15 +55,19 @@ def test_installed_command_samples(sample_arguments, tmp_path) -> None:
     done = run(*sample_arguments("--format", "cif,extxyz"))
     assert done.returncode == 0, done.stderr
     assert "3 crystals: " in done.stdout
+    assert "3 crystals: 1 order in 1 space group, " in done.stderr  # the plan comes first
     assert len(read_summary(tmp_path / "out")) == 3
-    assert len(list((tmp_path / "out").glob("*.cif"))) == 3
-    assert (tmp_path / "out" / "structures.extxyz").exists()
-    # the second time the folder is in use
-    again = run(*sample_arguments())
-    assert again.returncode == 2
-    assert again.stdout == ""
-    assert again.stderr == (
-        f"jaxcrystal: error: {tmp_path / 'out'} is not empty: choose another --out, nothing is overwritten\n"
+    assert len(list((tmp_path / "out" / "parts" / "00000").glob("*.cif"))) == 3
+    assert (tmp_path / "out" / "parts" / "00000" / "structures.extxyz").exists()
+    # the second time nothing is left to do; other settings are another run
+    again = run(*sample_arguments("--format", "cif,extxyz"))
+    assert (again.returncode, again.stdout.splitlines()[:-1]) == (0, done.stdout.splitlines()[:-1])
+    other = run(*sample_arguments())
+    assert other.returncode == 2
+    assert other.stdout == ""
+    assert other.stderr == (
+        f"jaxcrystal: error: {tmp_path / 'out'} holds a run with other settings: formats "
+        "(['cif', 'extxyz'], now ['cif']); choose another --out, or the same settings to go on with it\n"
     )
 
 
@@ -87,7 +91,7 @@ def test_help_of_commands(command, capsys) -> None:
     if command != "info":
         assert "examples:" in text
     if command == "sample":
-        for default in ("(default: 16)", "(default: 20)", "(default: cif)", "(default: auto)"):
+        for default in ("(default: 16)", "(default: 20)", "(default: cif)", "auto (default)"):
             assert default in text
     if command == "reconstruct":
         for words in ("(default: 20)", "(default: ['letters', 'free'])", "--dask ADDRESS"):
@@ -102,12 +106,18 @@ def test_sample_of_two_groups(sample_arguments, tmp_path, capsys) -> None:
     assert capsys.readouterr().out.count("_225") == 3
 
 
-def test_elements_never_seen_are_a_warning(sample_arguments, tmp_path, capsys, monkeypatch) -> None:
-    from jaxcrystal.sampling import runner
-    from jaxcrystal.sampling.samples import Samples
+def stop_before_sampling(monkeypatch, error) -> None:
+    """Everything up to the sampling is done, which then fails."""
 
-    monkeypatch.setattr(runner, "sample_orders", lambda *_, **__: Samples([]))
-    assert cli.main(sample_arguments(sites=("--sites", "U=1,O=2"))) == 0
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jaxcrystal.sampling.run.sample_stream", fail)
+
+
+def test_elements_never_seen_are_a_warning(sample_arguments, tmp_path, capsys, monkeypatch) -> None:
+    stop_before_sampling(monkeypatch, KeyboardInterrupt())
+    assert cli.main(sample_arguments(sites=("--sites", "U=1,O=2"))) == 130
     assert "jaxcrystal: warning: the model has never seen U:" in capsys.readouterr().err
 
 
@@ -126,7 +136,11 @@ def test_elements_never_seen_are_a_warning(sample_arguments, tmp_path, capsys, m
         ([], {"sites": ("--wyckoff", "Ba=z")}, "has no Wyckoff position 'z'"),
         ([], {"sites": ("--wyckoff", "Ba=a,O=a")}, "is given 2 times"),
         (["--letters", "free"], {"sites": ("--wyckoff", "Ba=a")}, "--letters free goes with --sites"),
+        ([], {"sites": ()}, "give one of sites, wyckoff, formula, chemical-system, like; got none"),
         (["--count", "0"], {}, "--count is 0; it must be at least 1"),
+        (["--count", "-5"], {}, "--count is -5; it must be at least 1"),
+        (["--formula-units", "1,x"], {"sites": ("--formula", "NaCl")}, "--formula-units is '1,x'"),
+        (["--processes", "2"], {}, "need --distributed"),
         (["--steps-per-level", "0"], {}, "--steps-per-level is 0"),
         (["--batch-size", "-1"], {}, "--batch-size is -1"),
         (["--tau", "-1"], {}, "--tau is -1.0"),
@@ -151,9 +165,7 @@ def test_wrong_requests(sample_arguments, capsys, more, changes, message) -> Non
     [
         ([], "COMMAND"),
         (["smaple"], "invalid choice: 'smaple'"),
-        (["sample", "--space-group", "221", "--out", "x"], "--sites --wyckoff --like is required"),
         ([*SAMPLE, "--sites", "Ba=1", "--out", "x"], "not allowed with argument"),
-        ([*SAMPLE], "--out"),
         ([*SAMPLE, "--out", "x", "--count", "many"], "invalid int value: 'many'"),
         ([*SAMPLE, "--out", "x", "--letters", "loose"], "invalid choice: 'loose'"),
     ],
@@ -169,21 +181,39 @@ def test_wrong_arguments(capsys, arguments, message) -> None:
 
 
 def test_interruption(sample_arguments, capsys, monkeypatch) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("jaxcrystal.sampling.runner.sample_orders", interrupt)
+    stop_before_sampling(monkeypatch, KeyboardInterrupt())
     assert cli.main(sample_arguments()) == 130
-    assert capsys.readouterr().err == "jaxcrystal: interrupted\n"
+    assert capsys.readouterr().err.splitlines()[-1] == "jaxcrystal: interrupted"
 
 
 def test_full_disk(sample_arguments, capsys, monkeypatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "/out/summary.csv")
-
-    monkeypatch.setattr("jaxcrystal.sampling.runner.sample_orders", full)
+    stop_before_sampling(monkeypatch, OSError(28, "No space left on device", "/out/summary.csv"))
     assert cli.main(sample_arguments()) == 2
-    assert capsys.readouterr().err == "jaxcrystal: error: No space left on device (/out/summary.csv)\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "jaxcrystal: error: No space left on device (/out/summary.csv)"
+
+
+def test_plan_samples_nothing(sample_arguments, tmp_path, capsys, monkeypatch) -> None:
+    stop_before_sampling(monkeypatch, AssertionError())
+    assert cli.main(sample_arguments("--plan", group="221,225")) == 0
+    said = capsys.readouterr().out
+    assert "       3  221 O=1,Ti=1,Ba=1 auto" in said
+    assert "6 crystals: 2 orders in 2 space groups, " in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_sample_from_a_file_of_orders(model_folder, tmp_path, capsys) -> None:
+    orders = tmp_path / "orders.toml"
+    orders.write_text(
+        '[[order]]\nspace_group = [221, 225]\nwyckoff = {Ba = "a", Ti = "b", O = "c"}\ncount = 2\n'
+    )
+    command = ["sample", str(orders), "--model", str(model_folder), "--out", str(tmp_path / "out")]
+    command += ["--steps-per-level", "2", "--batch-size", "4"]
+    assert cli.main(command) == 0
+    assert [row["requested_group"] for row in read_summary(tmp_path / "out")] == ["221"] * 2 + ["225"] * 2
+    capsys.readouterr()
+    assert cli.main([*command, "--count", "3"]) == 2
+    assert "--count does not go with a file of orders" in capsys.readouterr().err
 
 
 @pytest.mark.cli

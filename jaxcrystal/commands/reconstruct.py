@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Samples, matches, writes the folder and prints two tables."""
-    from jaxcrystal.sampling.writers import claim_folder, describe_flags, parse_formats, write_samples
+    from jaxcrystal.sampling.writers import claim_folder, parse_formats, write_samples
 
     at_least_1(
         arguments,
@@ -121,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
     from jaxcrystal.evaluation.workers import require_scheduler
     from jaxcrystal.sampling.runner import unseen_elements
+    from jaxcrystal.sampling.summary import describe_failures
     from jaxcrystal.training.model import load_model
 
     use_all_cores()
@@ -168,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
             metrics["runs"][found.name] = found.figures()
             done.append(found)
             _write(out, metrics, done)
-            for line in describe_flags(found.samples):
+            for line in describe_failures(Counter(sample.status for sample in found.samples)):
                 warn(f"{found.name}: {line}")
     print(describe(metrics, done))
     print(f"written to {out}")

@@ -1,13 +1,15 @@
 """`jaxcrystal sample`: generates crystals of a space group."""
 
 import argparse
+import sys
 import time
 from typing import TYPE_CHECKING
 
+from jaxcrystal.commands.hosts import add_host_options, join_hosts
 from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
 
 if TYPE_CHECKING:
-    from jaxcrystal.sampling.orders import Order
+    from jaxcrystal.sampling.requests import Request
 
 _EXAMPLES = """\
 examples:
@@ -18,16 +20,27 @@ examples:
   the cubic perovskite BaTiO3: Ba on 1a, Ti on 1b, O on 3c:
     jaxcrystal sample --space-group Pm-3m --wyckoff Ba=a,Ti=b,O=c --count 64 --out run2
 
-  two sites of O, on letters c and d, in each of two groups, as CIF and extxyz:
-    jaxcrystal sample --space-group 221,225 --sites Na=1,O=2 --format cif,extxyz --out run3
+  1,000 crystals of exactly Cu2KSi, on the likeliest letters of all groups; first what that is:
+    jaxcrystal sample --formula Cu2KSi --count 1000 --plan
+    jaxcrystal sample --formula Cu2KSi --count 1000 --out run3
+
+  one or two sites each of Cu, Si and K in each of the 32 commonest groups, 4 crystals of each:
+    jaxcrystal sample --chemical-system Cu-Si-K --count 4 --out run4
 
   1,000 crystals with the groups, elements and Wyckoff letters of random structures of a file:
-    jaxcrystal sample --like test.npz --letters given --count 1000 --format json --out run4
+    jaxcrystal sample --like test.npz --letters given --count 1000 --format json --out run5
 
-The folder given with --out gets the structures and summary.csv: id, formula, Wyckoff
+  what a file asks for, one [[order]] table each with the options' names
+  (space_group = [62, "Pm-3m"], sites = {Na = 1, O = [1, 2]}, count = 20):
+    jaxcrystal sample orders.toml --out run6
+
+The folder given with --out gets parts/00000, parts/00001, ..., each written when its
+crystals are finished: structures and summary.csv. A run that was stopped or killed goes on
+with the same command. At the end summary.csv beside them holds all rows: id, formula, Wyckoff
 letters, group asked for and group that spglib finds (tolerance 0.1 Å; strict: 0.01 Å),
-lattice (Å, degrees), volume per atom (Å³), shortest distance between two atoms (Å), valid
-(ran to the end, no two atoms nearer than 0.5 Å), and status."""
+lattice (Å, degrees), volume per atom (Å³), shortest distance between two atoms (Å), size
+of the final scores (coordinates in 1/Å, lattice), valid (ran to the end, no two atoms nearer
+than 0.5 Å), and status."""
 
 
 def add(commands: Commands) -> None:
@@ -41,11 +54,16 @@ def add(commands: Commands) -> None:
     )
     what = parser.add_argument_group("what to generate")
     what.add_argument(
+        "orders", nargs="?", metavar="ORDERS.toml", help="file of orders, in place of the following"
+    )
+    what.add_argument(
         "--space-group",
         metavar="GROUP[,GROUP...]",
-        help="number from 16 to 230 or Hermann-Mauguin symbol; several are separated by commas",
+        help="number from 16 to 230 or Hermann-Mauguin symbol; several are separated by commas. any: all of "
+        "them (default with --formula); common: the 32 commonest of the training data (default with "
+        "--chemical-system)",
     )
-    sites = what.add_mutually_exclusive_group(required=True)
+    sites = what.add_mutually_exclusive_group()
     sites.add_argument(
         "--sites",
         metavar="EL=N,...",
@@ -57,6 +75,16 @@ def add(commands: Commands) -> None:
         help="Wyckoff letters of each element, one letter a site, such as Ba=a,Ti=b,O=cd",
     )
     sites.add_argument(
+        "--formula",
+        help="exact composition, such as Cu2KSi, on the letters that give it, those first that are frequent "
+        "in the training data",
+    )
+    sites.add_argument(
+        "--chemical-system",
+        metavar="EL-EL-...",
+        help="elements, such as Cu-Si-K, all present, with every combination of --sites-per-element",
+    )
+    sites.add_argument(
         "--like",
         metavar="FILE",
         help="groups and sites of structures drawn at random from a file of `jaxcrystal prepare` (.npz), or "
@@ -65,22 +93,41 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--letters",
         choices=("auto", "free", "given"),
-        default="auto",
-        help="with --sites and --like. auto: Wyckoff letters are drawn by how often they occur in the "
-        "training data for this group and these counts, so that atoms stay on them and the composition is "
-        "exact; free: every site moves freely and may fall on a special position, which decides the "
-        "composition; given: with --like, the letters of its structures",
+        help="with --sites, --chemical-system and --like. auto (default): Wyckoff letters are drawn by how "
+        "often they occur in the training data for this group and these counts, so that atoms stay on "
+        "them and the composition is exact; free: every site moves freely and may fall on a special "
+        "position, which decides the composition; given: with --like, the letters of its structures",
     )
     what.add_argument(
-        "--count", type=int, default=16, metavar="N", help="crystals for each group; with --like, in all"
+        "--count",
+        type=int,
+        metavar="N",
+        help="crystals for each group and combination of sites; in all with --formula and --like "
+        "(default: 16)",
     )
     what.add_argument(
         "--seed", type=int, default=0, metavar="N", help="the same seed gives the same crystals"
     )
+    limits = parser.add_argument_group("with --formula and --chemical-system")
+    limits.add_argument(
+        "--formula-units", metavar="N,...", help="of --formula, in the primitive cell (default: 1,2,4)"
+    )
+    limits.add_argument(
+        "--max-atoms", type=int, metavar="N", help="of --formula, in the primitive cell (default: 20)"
+    )
+    limits.add_argument("--max-sites", type=int, metavar="N", help="inequivalent ones (default: 20)")
+    limits.add_argument(
+        "--at-most",
+        type=int,
+        metavar="N",
+        help="crystals of one assignment of letters to --formula (default: any)",
+    )
+    limits.add_argument("--sites-per-element", metavar="N,...", help="of --chemical-system (default: 1,2)")
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results; must be new or empty"
+        "--out", metavar="DIR", help="folder for the results: new, empty, or of the same run, which goes on"
     )
+    output.add_argument("--plan", action="store_true", help="say what would be sampled, and sample nothing")
     output.add_argument(
         "--format",
         default="cif",
@@ -129,27 +176,39 @@ def add(commands: Commands) -> None:
         help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU); changes "
         "memory and speed, and results by rounding only",
     )
+    add_host_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Samples, writes the folder and prints a table."""
+    """Samples into the folder, and prints a table."""
     from jaxcrystal.errors import RequestError
-    from jaxcrystal.sampling.writers import claim_folder, describe_flags, parse_formats, table, write_samples
+    from jaxcrystal.sampling.writers import parse_formats
 
     # All that can be wrong is looked at before anything slow begins.
-    at_least_1(arguments, "count", "steps_per_level", "batch_size")
-    orders, counts = _orders(arguments)
+    at_least_1(arguments, "steps_per_level", "batch_size")
+    requests = _requests(arguments)
     formats = parse_formats(arguments.format)
     if not arguments.tau >= 0:
         raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
+    if arguments.out is None and not arguments.plan:
+        raise RequestError("--out is missing: name a folder for the results, or give --plan")
+
+    from jaxcrystal.environment import use_all_cores
+
+    if not join_hosts(arguments):
+        use_all_cores()
+    import jax
 
     from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.environment import use_all_cores
-    from jaxcrystal.sampling.runner import sample_orders, unseen_elements
+    from jaxcrystal.sampling.estimate import describe_work
+    from jaxcrystal.sampling.requests import make_plan
+    from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
+    from jaxcrystal.sampling.run_folder import summary_rows
+    from jaxcrystal.sampling.runner import make_candidates, unseen_elements
+    from jaxcrystal.sampling.summary import describe
     from jaxcrystal.training.model import load_model
 
-    use_all_cores()
     model = load_model(arguments.model)
     try:
         config = LangevinConfig(
@@ -162,47 +221,67 @@ def run(arguments: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise RequestError(str(error)) from error
-    claim_folder(arguments.out)
-    unseen = unseen_elements(orders, model)
-    if unseen:
-        warn(f"the model has never seen {', '.join(unseen)}: expect nothing of what it does with them")
+    plan = make_plan(requests, model.letters, arguments.seed)
+    candidates = make_candidates(plan.orders, plan.counts, model, arguments.seed)
+    settings = RunSettings(config, arguments.seed, arguments.batch_size, formats)
+    work = describe_work(candidates, model, config, arguments.batch_size, jax.process_count())
+    if arguments.plan:
+        print("\n\n".join([*plan.notes, *([] if plan.notes else [plan.describe()]), work]))
+        return 0
+    folder = open_run(candidates, model, arguments.out, settings)
+    is_main = jax.process_index() == 0
+    if is_main:
+        unseen = unseen_elements(plan.orders, model)
+        if unseen:
+            warn(f"the model has never seen {', '.join(unseen)}: expect nothing of what it does with them")
+        print(work, file=sys.stderr)
     started = time.perf_counter()
-    samples = sample_orders(
-        orders, counts, model, arguments.seed, config, arguments.batch_size, progress=True
-    )
-    seconds = time.perf_counter() - started
-    write_samples(samples, arguments.out, formats)
-    print(table(samples))
-    print(f"{seconds:.0f} s, compilation included; written to {arguments.out}")
-    for line in describe_flags(samples):
-        warn(line)
+    sample_to_folder(folder, candidates, model, settings, progress=is_main)
+    if is_main:
+        text, warnings = describe(summary_rows(folder.path))
+        print(text)
+        seconds = time.perf_counter() - started
+        print(f"{seconds:.0f} s, compilation included; written to {arguments.out}")
+        for line in warnings:
+            warn(line)
     return 0
 
 
-def _orders(arguments: argparse.Namespace) -> "tuple[list[Order], list[int]]":
-    """Returns what is asked for, and how many of each."""
+def _requests(arguments: argparse.Namespace) -> "list[Request]":
+    """Returns what the options, or the file of orders, ask for."""
     from jaxcrystal.errors import RequestError
     from jaxcrystal.sampling import orders as parsing
+    from jaxcrystal.sampling.requests import Request, read_requests
 
-    mode = arguments.letters
-    if arguments.like is not None:
-        from jaxcrystal.data.prepare import load_or_prepare
-        from jaxcrystal.sampling.like import draw_orders
+    given = {name: getattr(arguments, name) for name in _REQUEST if getattr(arguments, name) is not None}
+    if arguments.orders is not None:
+        if given:
+            name = next(iter(given)).replace("_", "-")
+            raise RequestError(f"--{name} does not go with a file of orders: the file says it")
+        return read_requests(arguments.orders)
+    if "sites" in given:
+        given["sites"] = parsing.parse_sites(given["sites"])
+    if "wyckoff" in given:
+        given["wyckoff"] = parsing.parse_wyckoff(given["wyckoff"])
+    for name in ("formula_units", "sites_per_element"):
+        if name in given:
+            given[name] = parsing.parse_numbers(given[name], f"--{name.replace('_', '-')}")
+    return [Request(**given)]
 
-        if arguments.space_group is not None:
-            raise RequestError("--space-group does not go with --like: the structures of the file give it")
-        return draw_orders(load_or_prepare(arguments.like), arguments.count, mode, arguments.seed)
-    if arguments.space_group is None:
-        raise RequestError("--space-group is missing: --sites and --wyckoff need one")
-    if mode == "given":
-        raise RequestError("--letters given goes with --like: letters of your own are given with --wyckoff")
-    sites: dict[str, int] | dict[str, str]
-    if arguments.wyckoff is None:
-        sites = parsing.parse_sites(arguments.sites)
-    elif mode == "free":
-        raise RequestError("--letters free goes with --sites: with --wyckoff the letters are given")
-    else:
-        sites = parsing.parse_wyckoff(arguments.wyckoff)
-    groups = parsing.parse_space_groups(arguments.space_group)
-    orders = [parsing.make_order(group, sites, mode) for group in groups]
-    return orders, [arguments.count] * len(orders)
+
+#: The options that make up a request; not given, the request has its own defaults.
+_REQUEST = (
+    "space_group",
+    "sites",
+    "wyckoff",
+    "formula",
+    "chemical_system",
+    "like",
+    "letters",
+    "count",
+    "formula_units",
+    "max_atoms",
+    "max_sites",
+    "at_most",
+    "sites_per_element",
+)

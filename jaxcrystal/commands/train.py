@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from jaxcrystal.commands.hosts import add_host_options, join_hosts
 from jaxcrystal.commands.parser import Commands, Help
 
 _EXAMPLES = """\
@@ -43,15 +44,7 @@ def add(commands: Commands) -> None:
         help="settings that replace those of the file",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
-    hosts = parser.add_argument_group("several hosts")
-    hosts.add_argument("--distributed", action="store_true", help="this is one of several processes")
-    hosts.add_argument(
-        "--coordinator",
-        metavar="HOST:PORT",
-        help="address of process 0, where no launcher (Slurm, a TPU pod, ...) gives it",
-    )
-    hosts.add_argument("--processes", type=int, metavar="N", help="how many, with --coordinator")
-    hosts.add_argument("--process-id", type=int, metavar="I", help="which this is, 0 to N - 1")
+    add_host_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,20 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, and says where the model is."""
     from jaxcrystal.config import load
     from jaxcrystal.environment import use_all_cores
-    from jaxcrystal.errors import RequestError
     from jaxcrystal.training.config import TrainConfig
 
     config = load(TrainConfig, arguments.config, arguments.overrides)
-    joining = (arguments.coordinator, arguments.processes, arguments.process_id)
-    if arguments.distributed:
-        from jaxcrystal.training.parallel import initialize
-
-        if any(x is None for x in joining) and any(x is not None for x in joining):
-            raise RequestError("--coordinator, --processes and --process-id go together")
-        initialize(*joining)
-    elif any(x is not None for x in joining):
-        raise RequestError("--coordinator, --processes and --process-id need --distributed")
-    else:
+    if not join_hosts(arguments):
         use_all_cores(config.optimizer.batch_size)
     from jaxcrystal.training.loop import train
     from jaxcrystal.training.parallel import is_main

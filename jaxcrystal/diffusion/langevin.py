@@ -5,7 +5,8 @@
 
 (the paper's Algorithm 1). Both scores come from one evaluation of the network, or, with
 `alternating`, from two: coordinates first, then the lattice, as in its public code. The last
-step of all takes the noise out of the coordinates.
+step of all takes the noise out of the coordinates; one more evaluation after it tells how
+large the scores of the final structure are.
 The sampler is a pure `start` and `langevin_step`; `anneal` compiles the whole loop.
 """
 
@@ -22,7 +23,7 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import coord_noise, lattice_noise, move_sites, start, wrap_free_sites
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
-from jaxcrystal.models.scores import EstimateFn
+from jaxcrystal.models.scores import EstimateFn, NoiseEstimate, num_free_coords
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params
 
 #: Å; sampled lengths are kept above this.
@@ -72,16 +73,20 @@ class LangevinState(NamedTuple):
       anchor: [max_nodes, 3] a point of each site's subspace, kept so that rounding never
         carries a constrained site out of it.
       status: [] `Status` flags; a structure with any is frozen.
+      scores: [2] root mean square of the scores of the free coordinates (1/Å) and of the free
+        lattice parameters, where they were last evaluated; NaN if that overflowed.
     """
 
     crystal: Crystal
     anchor: Float[Array, "*batch max_nodes 3"]
     status: Int[Array, "*batch"]
+    scores: Float[Array, "*batch 2"]
 
 
 def init_state(key: Array, template: Crystal) -> LangevinState:
     """Draws the start of one structure; coordinates of `template` anchor the subspaces."""
-    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0))
+    scores = jnp.zeros(2, template.lattice_params.dtype)
+    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0), scores)
 
 
 def langevin_step(
@@ -92,6 +97,7 @@ def langevin_step(
     sigma: Float[Array, "2"],
     config: LangevinConfig,
     denoise: bool | Array = False,
+    look: bool | Array = False,
 ) -> LangevinState:
     """One iteration for one structure at one noise level.
 
@@ -103,11 +109,12 @@ def langevin_step(
       sigma: [2] σ_X (Å) and σ_L.
       config: sampler settings.
       denoise: take the estimated noise of the coordinates out instead.
+      look: move nothing, and only note the size of the scores.
     """
     key_coords, key_lattice = jax.random.split(key)
     crystal = state.crystal
     guess = estimate(params, crystal, sigma)
-    status = state.status | guess.status
+    status, scores = state.status | guess.status, _score_sizes(crystal, guess, sigma)
     coord_step = config.coord_step * sigma[0] ** 2
     displacement = jnp.sqrt(coord_step) * coord_noise(key_coords, crystal)
     displacement = displacement - 0.5 * coord_step / sigma[0] * guess.coords
@@ -119,7 +126,7 @@ def langevin_step(
     noise = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
     change = noise - 0.5 * lattice_step / sigma[1] * guess.lattice
     updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
-    return _freeze_if_bad(state, updated, status)
+    return _freeze_if_bad(state, updated, status, scores, look)
 
 
 def anneal(
@@ -146,27 +153,28 @@ def anneal(
 
     def body(state: LangevinState, inputs: tuple[Array, Array]) -> tuple[LangevinState, None]:
         step, sigma = inputs
-
-        denoise = config.denoise & (step == sigmas.shape[0])
+        denoise = config.denoise & (step == len(sigmas))
 
         def one(key: Array, state: LangevinState) -> LangevinState:
             key = jax.random.fold_in(key, step)
-            return langevin_step(estimate, params, key, state, sigma, config, denoise)
+            return langevin_step(estimate, params, key, state, sigma, config, denoise, step > len(sigmas))
 
         return jax.vmap(one)(keys, state), None
 
+    # The look at the end is one more turn of the loop: the network is compiled once.
+    look = (steps[-1:] + 1, sigmas[-1:])
     every = config.trajectory_every
-    if every:
+    if not every:
+        inputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), (steps, sigmas), look)
+        return jax.lax.scan(body, state, inputs)[0], None
 
-        def frame(state: LangevinState, inputs: Any) -> tuple[LangevinState, Crystal]:
-            state, _ = jax.lax.scan(body, state, inputs)
-            return state, state.crystal
+    def frame(state: LangevinState, inputs: Any) -> tuple[LangevinState, Crystal]:
+        state, _ = jax.lax.scan(body, state, inputs)
+        return state, state.crystal
 
-        chunks = jax.tree.map(lambda a: a.reshape(-1, every, *a.shape[1:]), (steps, sigmas))
-        state, trajectory = jax.lax.scan(frame, state, chunks)
-    else:
-        state, trajectory = jax.lax.scan(body, state, (steps, sigmas))[0], None
-    return state, trajectory
+    chunks = jax.tree.map(lambda a: a.reshape(-1, every, *a.shape[1:]), (steps, sigmas))
+    state, trajectory = jax.lax.scan(frame, state, chunks)
+    return jax.lax.scan(body, state, look)[0], trajectory
 
 
 def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
@@ -186,8 +194,20 @@ def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> Crystal:
     return crystal._replace(lattice_params=jnp.where(free_params(crystal.space_group), params, 0.0))
 
 
-def _freeze_if_bad(state: LangevinState, updated: Crystal, status: Array) -> LangevinState:
+def _score_sizes(crystal: Crystal, guess: NoiseEstimate, sigma: Float[Array, "2"]) -> Float[Array, "2"]:
+    """Returns the root mean square of both scores, s = -ε̂/σ, over what is free."""
+    free = jnp.stack([num_free_coords(crystal), free_params(crystal.space_group).sum()])
+    squares = jnp.stack([(guess.coords**2).sum(), (guess.lattice**2).sum()])
+    return jnp.sqrt(squares / jnp.maximum(free, 1)) / sigma
+
+
+def _freeze_if_bad(
+    state: LangevinState, updated: Crystal, status: Array, scores: Array, look: bool | Array
+) -> LangevinState:
     finite = jnp.isfinite(updated.frac_coords).all() & jnp.isfinite(updated.lattice_params).all()
     status = status | flag_if(~finite, Status.NON_FINITE)
-    crystal = jax.tree.map(lambda new, old: jnp.where(status == 0, new, old), updated, state.crystal)
-    return LangevinState(crystal, state.anchor, status)
+    stays = look | (status != 0)
+    crystal = jax.tree.map(lambda new, old: jnp.where(stays, old, new), updated, state.crystal)
+    scores = jnp.where(status == 0, scores, jnp.nan)
+    # A structure that has come to its end does not fail because it was looked at.
+    return LangevinState(crystal, state.anchor, jnp.where(look, state.status, status), scores)

@@ -1,6 +1,5 @@
 """What is evaluated: every structure of a file or folder, those that cannot be read included."""
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from jaxcrystal.data.rejection import Reason, Rejected
 from jaxcrystal.data.symmetrize import as_crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.evaluation.workers import map_structures
-from jaxcrystal.sampling.writers import SUMMARY_NAME
+from jaxcrystal.sampling.run_folder import part_folders, summary_rows
+from jaxcrystal.sampling.summary import SUMMARY_NAME
 from jaxcrystal.symmetry.orbits import expand_crystal
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-#: Columns by which a summary of the sampler is known.
-_OURS = {"id", "letters", "requested_group", "status"}
 #: Places of one crystal in a folder of the sampler, the most exact first.
 _SUFFIXES = (".cif", ".cif.gz", ".vasp", ".vasp.gz")
 _JOINT = ("structures.json", "structures.json.gz")
@@ -67,7 +65,7 @@ def load_entries(source: str | Path, processes: int | None = None) -> list[Entry
 
     Args:
       source: a file or folder of any kind that `data.readers.read_structures` knows, or a
-        prepared data set (`.npz`). In a folder that `sampling.writers` wrote, each crystal
+        prepared data set (`.npz`). In a folder of the sampler, in parts or not, each crystal
         is read once, whatever formats it is there in, and joined with its row of
         `summary.csv`; a row without a structure is an entry with an error, and a structure
         without a row is an entry too. Trajectories are left out.
@@ -171,16 +169,7 @@ def _of_dataset(dataset: Dataset) -> list[Entry]:
 
 def _summary(folder: Path) -> list[dict[str, str]] | None:
     """Returns the rows of the sampler's summary; None where there is no such file."""
-    path = folder / SUMMARY_NAME
-    if not path.is_file():
-        return None
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            ours = set(reader.fieldnames or ()) >= _OURS
-            return list(reader) if ours else None
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    return list(summary_rows(folder)) or None if folder.is_dir() else None
 
 
 def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None) -> list[Entry]:
@@ -213,6 +202,8 @@ def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None)
 
 def _records(folder: Path) -> Iterator[tuple[str, Record]]:
     """Yields name and record of every structure of a sampler's folder, a name perhaps repeatedly."""
+    for part in part_folders(folder):
+        yield from _records(part)
     for name in _JOINT:
         if (folder / name).is_file():
             # A file that cannot be read at all has no names: the other formats may stand in.

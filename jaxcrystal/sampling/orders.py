@@ -171,6 +171,19 @@ def parse_wyckoff(text: str) -> dict[str, str]:
     return letters
 
 
+def parse_numbers(text: str, name: str) -> tuple[int, ...]:
+    """Returns the whole numbers of a list such as `1,2,4`.
+
+    Args:
+      text: separated by commas.
+      name: of the option, for the message.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4") from None
+
+
 def atomic_number(symbol: str) -> int:
     """Returns the atomic number of an element symbol.
 

@@ -5,7 +5,7 @@ else is drawn with it, so that at a fixed seed it comes out the same to the last
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,22 +83,17 @@ def by_shape(candidates: Iterable[Candidate]) -> dict[Shape, list[Candidate]]:
     return {shape: members[shape] for shape in order}
 
 
-def make_batches(
-    candidates: Mapping[Shape, Sequence[Candidate]], rows: Callable[[Shape], int]
-) -> Iterator[Batch]:
-    """Yields full batches of `rows(shape)` rows, shape by shape."""
-    for shape, members in candidates.items():
-        batch_size = rows(shape)
-        for first in range(0, len(members), batch_size):
-            chosen = tuple(members[first : first + batch_size])
-            padded = chosen + chosen[:1] * (batch_size - len(chosen))
-            yield Batch(
-                shape,
-                chosen,
-                np.array([candidate.order.hash for candidate in padded], np.uint32),
-                np.array([candidate.number for candidate in padded], np.uint32),
-                make_templates(padded, shape.max_nodes),
-            )
+def make_batch(shape: Shape, candidates: Sequence[Candidate], rows: int) -> Batch:
+    """Returns structures of one shape, at most `rows` of them, as a batch of that many rows."""
+    chosen = tuple(candidates)
+    padded = chosen + chosen[:1] * (rows - len(chosen))
+    return Batch(
+        shape,
+        chosen,
+        np.array([candidate.order.hash for candidate in padded], np.uint32),
+        np.array([candidate.number for candidate in padded], np.uint32),
+        make_templates(padded, shape.max_nodes),
+    )
 
 
 def make_templates(candidates: Sequence[Candidate], max_nodes: int) -> Crystal:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-_WORDS = {
+#: How `Sample.status` calls each flag.
+STATUS_WORDS = {
     Status.LATTICE_VECTORS: "lattice_vectors",
     Status.IMAGES: "images",
     Status.NON_FINITE: "non_finite",
@@ -45,6 +46,8 @@ class Sample:
       frac_coords: [atoms, 3] fractional, in [0, 1).
       flags: what stopped the structure early, if anything; see `status`.
       audit: distances, volume.
+      scores: root mean square of the final scores of the free coordinates (1/Å) and of the free
+        lattice parameters: how far the network would still move them. NaN if not known.
       trajectory: sites on the way, every n-th step, if that was asked for.
     """
 
@@ -58,6 +61,7 @@ class Sample:
     frac_coords: Float[np.ndarray, "atoms 3"]
     flags: Status
     audit: Audit
+    scores: tuple[float, float]
     trajectory: tuple[Crystal, ...] = field(default=(), repr=False)
 
     @property
@@ -83,7 +87,7 @@ class Sample:
     @property
     def status(self) -> str:
         """`ok`, or in one word why the structure was stopped early."""
-        return "+".join(word for flag, word in _WORDS.items() if self.flags & flag) or "ok"
+        return "+".join(word for flag, word in STATUS_WORDS.items() if self.flags & flag) or "ok"
 
     @property
     def valid(self) -> bool:
@@ -157,6 +161,7 @@ def finish(
     frac_coords: Float[np.ndarray, "max_nodes 3"],
     lattice_params: Float[np.ndarray, "6"],
     flags: int,
+    scores: Float[np.ndarray, "2"],
     merge_distance: float,
     frames: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Sample:
@@ -170,6 +175,7 @@ def finish(
       frac_coords: [max_nodes, 3] padded sites.
       lattice_params: [6].
       flags: `Status` bits.
+      scores: [2] sizes of the final scores.
       merge_distance: Å.
       frames: coordinates [frames, max_nodes, 3] and lattice parameters [frames, 6].
     """
@@ -196,6 +202,7 @@ def finish(
         frac_coords=all_coords,
         flags=Status(flags),
         audit=checked,
+        scores=(float(scores[0]), float(scores[1])),
         trajectory=()
         if frames is None
         else tuple(_unpadded(candidate, c[:sites], p) for c, p in zip(*frames, strict=True)),

@@ -1,36 +1,15 @@
-"""Samples as files, a summary table, and the same in a few lines for the terminal."""
+"""Samples as files, with their summary."""
 
-import csv
-import io
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcrystal.data.files import write_text
 from jaxcrystal.data.writers import write_cif, write_extxyz, write_json, write_poscar
-from jaxcrystal.errors import DataError, RequestError, Status
-from jaxcrystal.sampling.samples import Sample, Samples
+from jaxcrystal.errors import DataError, RequestError
+from jaxcrystal.sampling.samples import Sample
+from jaxcrystal.sampling.summary import SUMMARY_NAME, summary_csv, summary_row
 
 FORMATS = ("cif", "extxyz", "json", "poscar")
-SUMMARY_NAME = "summary.csv"
-_COLUMNS = (
-    "id",
-    "formula",
-    "letters",
-    "requested_group",
-    "found_group",
-    "found_group_strict",
-    "a",
-    "b",
-    "c",
-    "alpha",
-    "beta",
-    "gamma",
-    "volume_per_atom",
-    "shortest_distance",
-    "valid",
-    "status",
-)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -62,7 +41,7 @@ def claim_folder(out: str | Path) -> Path:
     return out
 
 
-def write_samples(samples: Samples, out: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
+def write_samples(samples: Sequence[Sample], out: str | Path, formats: Sequence[str] = ("cif",)) -> Path:
     """Writes structures and `summary.csv`, which comes last, so that it marks a complete folder.
 
     CIF and POSCAR are one file a structure, extxyz and JSON one file in all; trajectories,
@@ -91,79 +70,5 @@ def write_samples(samples: Samples, out: str | Path, formats: Sequence[str] = ("
             write_poscar(out / f"{sample.name}.vasp", sample.crystal, sample.name)
         if sample.trajectory:
             write_extxyz(out / "trajectories" / f"{sample.name}.extxyz", sample.trajectory)
-    write_text(out / SUMMARY_NAME, summary_csv(samples))
+    write_text(out / SUMMARY_NAME, summary_csv(map(summary_row, samples)))
     return out
-
-
-def summary_csv(samples: Samples) -> str:
-    """Returns one row a structure; lengths in Å, angles in degrees, volume in Å³ an atom."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for sample in samples:
-        lengths, angles = sample.lengths_angles
-        writer.writerow(
-            [
-                sample.name,
-                sample.formula,
-                sample.wyckoff,
-                sample.space_group,
-                sample.found_group,
-                sample.found_group_strict,
-                *(f"{x:.4f}" for x in lengths),
-                *(f"{x:.3f}" for x in angles),
-                f"{sample.audit.volume_per_atom:.3f}",
-                f"{sample.audit.shortest_distance:.3f}",
-                sample.valid,
-                sample.status,
-            ]
-        )
-    return text.getvalue()
-
-
-def table(samples: Samples, max_rows: int = 16) -> str:
-    """Returns the first rows as a table for the terminal, and a line about all of them."""
-    head = ("id", "letters", "group", "found", "a", "b", "c", "Å³/atom", "shortest", "valid")
-    rows = [head, *(_row(sample) for sample in samples[:max_rows])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(
-            word.ljust(width) if column < 2 else word.rjust(width)
-            for column, (word, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    if len(samples) > max_rows:
-        lines.append(f"... and {len(samples) - max_rows} more in {SUMMARY_NAME}")
-    valid = sum(sample.valid for sample in samples)
-    exact = sum(sample.found_group == sample.space_group for sample in samples)
-    formulas = Counter(sample.formula for sample in samples).most_common(4)
-    lines.append("")
-    lines.append(
-        f"{len(samples)} crystals: {valid} valid (no atoms nearer than 0.5 Å), {exact} in the group asked "
-        f"for; commonest {', '.join(f'{name} ({count})' for name, count in formulas)}"
-    )
-    return "\n".join(lines)
-
-
-def describe_flags(samples: Samples) -> list[str]:
-    """Returns a line for each reason why structures were stopped early."""
-    counts = Counter(sample.flags for sample in samples if sample.flags)
-    return [
-        f"{count} of {len(samples)} crystals stopped early and count as not valid: {Status(flags).describe()}"
-        for flags, count in counts.items()
-    ]
-
-
-def _row(sample: Sample) -> tuple[str, ...]:
-    lengths, _ = sample.lengths_angles
-    return (
-        sample.name,
-        sample.wyckoff,
-        str(sample.space_group),
-        str(sample.found_group or "none"),
-        *(f"{x:.2f}" for x in lengths),
-        f"{sample.audit.volume_per_atom:.1f}",
-        f"{sample.audit.shortest_distance:.2f}",
-        "yes" if sample.valid else "no" if sample.status == "ok" else sample.status,
-    )

@@ -305,6 +305,7 @@ def test_padding_changes_a_step_by_rounding_only(sampling):
             to_device(pad(jax.tree.map(np.asarray, begun.crystal), 5)),
             jnp.pad(begun.anchor, [(0, 3), (0, 0)]),
             begun.status,
+            begun.scores,
         )
         assert crystal.node_mask.sum() == 2
         small = one_step(_network(2), params, key, begun, sigma, SHORT)
@@ -360,6 +361,54 @@ def test_trajectory_is_the_path_of_the_sampling():
         else:
             assert trajectory is None
     assert np.allclose(states[0].crystal.frac_coords, states[5].crystal.frac_coords, atol=1e-5)
+
+
+@pytest.mark.parametrize("every", [0, 5])
+@pytest.mark.parametrize("alternating", [False, True])
+def test_scores_are_those_of_the_final_structure(every, alternating):
+    """Of a letter with one free coordinate and a tetragonal cell: the mean is over what is free."""
+    crystals = [
+        random_crystal(np.random.default_rng(1), 62, 2),
+        pad(make_crystal(99, [4.0, 4.0, 5.0], RIGHT, [1], [[0.0, 0.0, 0.2]], ["a"]), 2),
+        pad(make_crystal(221, np.full(3, 4.0), RIGHT, [1], [[0.0, 0.0, 0.0]], ["a"]), 2),
+    ]
+    templates = to_device(stack(crystals))
+    config = LangevinConfig(steps_per_level=2, trajectory_every=every, alternating=alternating)
+    network = CountedNetwork(2)
+    params = random_params(3, SMALL, to_device(crystals[0]))
+    state, _ = run(network, params, keys_of(5, 3), templates, config)
+    assert not state.status.any()
+    sigma = config.schedule.sigmas()[-1]
+    guess = jax.vmap(lambda crystal: network(params, crystal, sigma))(state.crystal)
+    for row, (coords, lattice) in enumerate(((6, 3), (1, 2), (0, 1))):
+        squares = [float((noise[row] ** 2).sum()) for noise in (guess.coords, guess.lattice)]
+        sizes = np.sqrt([squares[0] / max(coords, 1), squares[1] / lattice]) / np.asarray(sigma)
+        np.testing.assert_allclose(state.scores[row], sizes, rtol=1e-3, atol=1e-5)
+    assert float(state.scores[2, 0]) == 0.0
+
+
+def test_scores_of_a_frozen_structure_are_not_known():
+    crystals = [make_crystal(62, np.full(3, 6.0), RIGHT, [n], [[0.1, 0.2, 0.3]]) for n in (1, 2, 3)]
+    state, _ = run(failing_estimate, None, keys_of(4, 3), to_device(stack(crystals)), LangevinConfig())
+    assert np.isnan(state.scores).all(1).tolist() == [True, True, False]
+
+
+def looking_estimate(params, crystal, sigma):
+    """Overflows when it sees a structure without noise, as after the last step."""
+    found = restless_estimate(params, crystal, sigma)
+    status = jnp.where(jnp.abs(crystal.frac_coords).sum() == 0.0, jnp.int32(int(Status.IMAGES)), OK)
+    return found._replace(coords=crystal.frac_coords * 0.0, status=status)
+
+
+def test_a_finished_structure_does_not_fail_because_it_is_looked_at():
+    crystal = to_device(make_crystal(62, np.full(3, 6.0), RIGHT, [2], [[0.0, 0.0, 0.0]]))
+    state, sigma = init_state(jax.random.key(0), crystal)._replace(crystal=crystal), jnp.array([0.1, 0.1])
+    after = langevin_step(
+        looking_estimate, None, jax.random.key(0), state, sigma, LangevinConfig(), look=True
+    )
+    assert after.status == Status.OK
+    assert np.isnan(after.scores).all()
+    assert np.array_equal(after.crystal.lattice_params, crystal.lattice_params)
 
 
 def test_lengths_have_a_floor():

@@ -101,7 +101,7 @@ def true_samples(dataset: Dataset, targets: Targets, count: int, change=lambda p
             coords, params, flags = change(
                 place, dataset.frac_coords[sites][by_element], dataset.lattice_params[row]
             )
-            samples.append(finish(candidate, coords, params, flags, 0.3))
+            samples.append(finish(candidate, coords, params, flags, np.zeros(2), 0.3))
     return Samples(samples)
 
 

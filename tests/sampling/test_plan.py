@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxcrystal.sampling.orders import make_order
-from jaxcrystal.sampling.plan import Candidate, by_shape, make_batches, make_templates, shape_of
+from jaxcrystal.sampling.plan import Candidate, by_shape, make_batch, make_templates, shape_of
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
@@ -12,18 +12,19 @@ def candidates(order, count, letters=None, first=0):
     return [Candidate(first + n, order, n, letters) for n in range(count)]
 
 
-def test_every_structure_stands_in_one_batch_of_full_size() -> None:
+def test_batches_are_of_full_size() -> None:
     perovskite = make_order(221, {"Ba": "a", "Ti": "b", "O": "c"})
     free = make_order(225, {"Na": 1}, "free")
     wanted = candidates(perovskite, 5, ("c", "b", "a")) + candidates(free, 3, first=5)
-    batches = list(make_batches(by_shape(wanted), lambda shape: 4))
-    assert [len(batch.candidates) for batch in batches] == [3, 4, 1]
-    assert sorted(c.place for batch in batches for c in batch.candidates) == list(range(8))
-    for batch in batches:
-        assert batch.templates.species.shape == (4, batch.shape.max_nodes)
-        assert batch.hashes.shape == batch.numbers.shape == (4,)
-        used = len(batch.candidates)
-        assert (batch.templates.species[used:] == batch.templates.species[0]).all()
+    shapes = by_shape(wanted)
+    assert [len(members) for members in shapes.values()] == [3, 5]
+    assert sorted(c.place for members in shapes.values() for c in members) == list(range(8))
+    for shape, members in shapes.items():
+        batch = make_batch(shape, members, 8)
+        assert batch.candidates == tuple(members)
+        assert batch.templates.species.shape == (8, shape.max_nodes)
+        assert batch.hashes.shape == batch.numbers.shape == (8,)
+        assert (batch.templates.species[len(members) :] == batch.templates.species[0]).all()
 
 
 def test_shape_holds_all_images() -> None:

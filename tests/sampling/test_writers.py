@@ -15,12 +15,10 @@ from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError, RequestError, Status
 from jaxcrystal.sampling.runner import sample
 from jaxcrystal.sampling.samples import Samples
+from jaxcrystal.sampling.summary import describe, summary_csv, summary_row
 from jaxcrystal.sampling.writers import (
     FORMATS,
-    describe_flags,
     parse_formats,
-    summary_csv,
-    table,
     write_samples,
 )
 
@@ -62,7 +60,7 @@ def test_formats_read_back(crystals, folder, kind) -> None:
 def test_summary(crystals, folder) -> None:
     with (folder / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert (folder / "summary.csv").read_text() == summary_csv(crystals)
+    assert (folder / "summary.csv").read_text() == summary_csv(map(summary_row, crystals))
     assert [row["id"] for row in rows] == [crystal.name for crystal in crystals]
     for row, crystal in zip(rows, crystals, strict=True):
         assert row["formula"] == crystal.formula
@@ -72,6 +70,8 @@ def test_summary(crystals, folder) -> None:
         assert float(row["a"]) == pytest.approx(crystal.lattice[0, 0], abs=1e-3)
         assert float(row["gamma"]) == pytest.approx(120 if crystal.space_group == 166 else 90)
         assert row["valid"] == str(crystal.valid)
+        for name, score in zip(("score_coords", "score_lattice"), crystal.scores, strict=True):
+            assert float(row[name]) == pytest.approx(score, rel=1e-3)
         assert row["status"] == "ok"
 
 
@@ -115,22 +115,22 @@ def test_full_disk_is_one_line(crystals, tmp_path, monkeypatch) -> None:
 
 
 def test_table(crystals) -> None:
-    lines = table(crystals, max_rows=4).splitlines()
+    text, warnings = describe(map(summary_row, crystals), max_rows=4)
+    lines = text.splitlines()
     assert lines[0].split()[:4] == ["id", "letters", "group", "found"]
     assert crystals[0].name in lines[1]
     assert lines[5] == "... and 2 more in summary.csv"
     assert lines[-1].startswith("6 crystals: ")
     assert max(map(len, lines[:5])) < 110
+    assert not warnings
 
 
 def test_flags_are_told(crystals) -> None:
     flagged = Samples([replace(crystals[0], flags=Status.LATTICE_VECTORS), *crystals[1:]])
-    assert describe_flags(crystals) == []
-    (line,) = describe_flags(flagged)
+    text, (line,) = describe(map(summary_row, flagged))
     assert line.startswith("1 of 6 crystals stopped early")
-    assert "lattice_vectors" in line
-    assert "lattice_vectors" in summary_csv(flagged)
-    assert "lattice_vectors" in table(flagged)
+    assert "(the model's graph.lattice_vectors)" in line
+    assert "lattice_vectors" in text
 
 
 def test_format_names() -> None:

@@ -1,0 +1,40 @@
+"""The options with which a command runs as one of several processes."""
+
+import argparse
+
+
+def add_host_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--distributed` and how to find the others."""
+    hosts = parser.add_argument_group("several hosts")
+    hosts.add_argument("--distributed", action="store_true", help="this is one of several processes")
+    hosts.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="address of process 0, where no launcher (Slurm, a TPU pod, ...) gives it",
+    )
+    hosts.add_argument("--processes", type=int, metavar="N", help="how many, with --coordinator")
+    hosts.add_argument("--process-id", type=int, metavar="I", help="which this is, 0 to N - 1")
+
+
+def join_hosts(arguments: argparse.Namespace) -> bool:
+    """Joins the other processes if there are to be any; before anything else uses jax.
+
+    Returns:
+      Whether this is one of several processes.
+    Raises:
+      RequestError: options that do not go together.
+      DataError: the others cannot be found.
+    """
+    from jaxcrystal.errors import RequestError
+
+    joining = (arguments.coordinator, arguments.processes, arguments.process_id)
+    if not arguments.distributed:
+        if any(x is not None for x in joining):
+            raise RequestError("--coordinator, --processes and --process-id need --distributed")
+        return False
+    if any(x is None for x in joining) and any(x is not None for x in joining):
+        raise RequestError("--coordinator, --processes and --process-id go together")
+    from jaxcrystal.training.parallel import initialize
+
+    initialize(*joining)
+    return True

@@ -1,0 +1,198 @@
+"""The compiled sampler of each shape, and how many structures it takes at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxcrystal.ahead import Ahead
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.data.batches import empty_crystals
+from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
+from jaxcrystal.diffusion.noise import start
+from jaxcrystal.environment import num_cpus
+from jaxcrystal.errors import DataError
+from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
+from jaxcrystal.sampling.plan import Shape
+from jaxcrystal.training.model import Model
+
+#: Structures computed together on one device, fixed so that a structure does not depend on how
+#: many are drawn or how many devices there are; fewer where the memory of a device is small.
+BATCH_SIZE = {"cpu": 8, "gpu": 256, "tpu": 256}
+#: Sites of a batch that keep a core busy: of large structures fewer do, and fewer rows stay empty.
+_BUSY_SITES = 64
+#: Of a device's free memory, what a batch may be expected to take.
+_MEMORY_SHARE = 0.5
+#: Values on each edge that are held at a time, in units of the network's width.
+_LIVE_ARRAYS = 48
+
+#: (params, seed, hashes, numbers, templates) -> coordinates, lattice, flags, scores, trajectory
+Program = Callable[..., tuple[Array, Array, Array, Array, tuple[Array, Array] | None]]
+
+
+class Programs:
+    """Compiled samplers, made in the background before they are asked for.
+
+    Args:
+      model: trained.
+      config: of the sampler.
+      shapes: in the order in which they will be asked for.
+      devices: that share each batch.
+      batch_size: structures on each device; None: what suits it.
+      random_start: programs return what sampling starts from.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: LangevinConfig,
+        shapes: Sequence[Shape],
+        devices: tuple[jax.Device, ...],
+        batch_size: int | None = None,
+        random_start: bool = False,
+    ) -> None:
+        self._devices = devices
+        self._rows = {shape: batch_size or default_rows(model.network, shape, devices[0]) for shape in shapes}
+        like = _avals(model.params)
+
+        def make(key: tuple[Shape, int]) -> Program:
+            if random_start:
+                return compiled_start()
+            return compiled(model.network, config, *key, devices, like)
+
+        # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
+        keys = [(shape, self.rows(shape)) for shape in shapes]
+        self._programs = Ahead(make, keys, threads=max(1, min(num_cpus(), len(keys))))
+
+    def __getitem__(self, shape: Shape) -> Program:
+        return self._programs[shape, self.rows(shape)]
+
+    def rows(self, shape: Shape) -> int:
+        """Returns the structures of a batch, over all devices."""
+        return self._rows[shape] * len(self._devices)
+
+    def shrink(self, shape: Shape, error: Exception) -> None:
+        """Halves the batches of a shape whose memory was not enough.
+
+        Raises:
+          DataError: they are of one structure already.
+        """
+        if self._rows[shape] == 1:
+            raise DataError(
+                f"out of memory with one structure of {shape.max_nodes} sites on each device: "
+                f"{str(error).splitlines()[0][:200]}"
+            ) from error
+        self._rows[shape] //= 2
+
+    def close(self) -> None:
+        """Ends what is still being compiled."""
+        self._programs.close()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether jax says that a device's memory is exhausted."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def default_rows(network: NetworkConfig, shape: Shape, device: jax.Device) -> int:
+    """Returns the structures of one shape that are computed together on a device."""
+    if device.platform == "cpu":
+        return min(BATCH_SIZE["cpu"], max(1, _BUSY_SITES // shape.max_nodes))
+    return rows_in_memory(network, shape, BATCH_SIZE.get(device.platform, 8), device.memory_stats() or {})
+
+
+def rows_in_memory(network: NetworkConfig, shape: Shape, most: int, memory: Mapping[str, int]) -> int:
+    """Returns how many structures of one shape an accelerator takes at once.
+
+    Args:
+      network: of the model.
+      shape: of the structures.
+      most: however much memory there is.
+      memory: of `jax.Device.memory_stats`.
+    """
+    free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
+    if free <= 0:  # it does not say
+        return most
+    return max(1, min(most, int(_MEMORY_SHARE * free / bytes_per_structure(network, shape))))
+
+
+def bytes_per_structure(network: NetworkConfig, shape: Shape) -> int:
+    """Returns about what the sampling of one structure holds in memory at a time.
+
+    Nearly all of it are the layers' values on its edges: 31 to 43 arrays as wide as the network
+    at a time, by XLA's account on a CPU (`Compiled.memory_analysis`).
+    """
+    edges = shape.max_nodes * network.graph.max_neighbors
+    return 4 * _LIVE_ARRAYS * edges * network.dimenet.hidden
+
+
+@lru_cache(maxsize=64)
+def compiled(
+    network: NetworkConfig,
+    config: LangevinConfig,
+    shape: Shape,
+    rows: int,
+    devices: tuple[jax.Device, ...],
+    params: tuple[Any, tuple[jax.ShapeDtypeStruct, ...]],
+) -> Program:
+    """Returns the compiled sampler of one shape, made once for each.
+
+    Args:
+      network: of the model.
+      config: of the sampler.
+      shape: of its structures.
+      rows: structures of a batch, on all devices.
+      devices: that share each batch.
+      params: structure and types of the model's parameters.
+    """
+    estimate = make_estimate_fn(network, shape.capacity)
+
+    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
+        states, trajectory = anneal(estimate, params, _keys(seed, hashes, numbers), templates, config)
+        crystal = states.crystal
+        frames = None if trajectory is None else (trajectory.frac_coords, trajectory.lattice_params)
+        return crystal.frac_coords, crystal.lattice_params, states.status, states.scores, frames
+
+    # Structures do not depend on one another: each device runs the loop on its own rows.
+    mesh = Mesh(np.array(devices), ("structures",))
+    whole, part, frames = PartitionSpec(), PartitionSpec("structures"), PartitionSpec(None, "structures")
+    specs = (whole, whole, part, part, part)
+    shared = jax.shard_map(
+        run, mesh=mesh, in_specs=specs, out_specs=(part, part, part, part, frames), check_vma=False
+    )
+    numbers = np.zeros(rows, np.uint32)
+    inputs = (jax.tree.unflatten(*params), np.uint32(0), numbers, numbers)
+    program = jax.jit(shared, in_shardings=tuple(NamedSharding(mesh, spec) for spec in specs))
+    return program.lower(*inputs, empty_crystals(rows, shape.max_nodes)).compile()
+
+
+@lru_cache(maxsize=1)
+def compiled_start() -> Program:
+    """Returns the compiled draw of what sampling starts from, without a network."""
+
+    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
+        del params
+        keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(_keys(seed, hashes, numbers))
+        crystal = jax.vmap(start)(keys, templates)
+        flags = jnp.zeros(crystal.space_group.shape, jnp.int32)
+        scores = jnp.full((*flags.shape, 2), jnp.nan)
+        return crystal.frac_coords, crystal.lattice_params, flags, scores, None
+
+    return jax.jit(run)
+
+
+def _avals(params: Any) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    """Returns the structure and the types of parameters, which can be hashed."""
+    leaves, structure = jax.tree.flatten(params)
+    return structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def _keys(seed: Array, hashes: Array, numbers: Array) -> Array:
+    """The key of a structure depends on the seed, its order and its number there only."""
+    key = jax.random.key(seed)
+    return jax.vmap(lambda h, n: jax.random.fold_in(jax.random.fold_in(key, h), n))(hashes, numbers)

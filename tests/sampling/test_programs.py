@@ -1,0 +1,98 @@
+"""Compiled samplers: what they do when memory runs out, and how much of it they need."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.errors import DataError
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.sampling import programs
+from jaxcrystal.sampling.plan import Shape
+from jaxcrystal.sampling.runner import sample
+from jaxcrystal.training.model import load_model
+
+PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
+
+
+def exhausted() -> Exception:
+    return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore lines")
+
+
+class SmallMemory:
+    """Programs for more than `most` rows run out of memory: as they start, or once they are waited for."""
+
+    def __init__(self, most, late, monkeypatch) -> None:
+        self.most, self.late, self.failures = most, late, 0
+        self.compiled = programs.compiled
+        monkeypatch.setattr(programs, "compiled", self)
+
+    def __call__(self, network, config, shape, rows, devices, like):
+        program = self.compiled(network, config, shape, rows, devices, like)
+        return program if rows <= self.most else self.fail
+
+    def fail(self, *_):
+        self.failures += 1
+        if not self.late:
+            raise exhausted()
+        return (Unfinished(),)
+
+
+class Unfinished:
+    """An array whose computation fails."""
+
+    def __array__(self, *_, **__):
+        raise exhausted()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_batches_shrink_where_memory_is_small(tiny_model, quick, monkeypatch, late) -> None:
+    wanted = sample(221, PEROVSKITE, 7, model=tiny_model, config=quick, batch_size=2)
+    memory = SmallMemory(2, late, monkeypatch)
+    found = sample(221, PEROVSKITE, 7, model=tiny_model, config=quick, batch_size=8)
+    assert memory.failures
+    assert [crystal.number for crystal in found] == list(range(7))
+    for first, second in zip(wanted, found, strict=True):
+        np.testing.assert_array_equal(first.lattice, second.lattice)
+        np.testing.assert_array_equal(first.frac_coords, second.frac_coords)
+
+
+def test_a_structure_too_large_for_the_memory(tiny_model, quick, monkeypatch) -> None:
+    SmallMemory(0, False, monkeypatch)
+    with pytest.raises(DataError, match="out of memory with one structure of 3 sites") as error:
+        sample(221, PEROVSKITE, 7, model=tiny_model, config=quick, batch_size=4)
+    assert "\n" not in str(error.value)
+
+
+def test_other_failures_of_the_device_are_not_hidden(tiny_model, quick, monkeypatch) -> None:
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: it is broken")
+
+    monkeypatch.setattr(programs, "compiled", lambda *_: broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="it is broken"):
+        sample(221, PEROVSKITE, 3, model=tiny_model, config=quick, batch_size=4)
+
+
+def test_rows_follow_from_the_memory(tiny_model) -> None:
+    shape = Shape(4, ImageCapacity(96, merge=False))
+    each = programs.bytes_per_structure(tiny_model.network, shape)
+    for stats, rows in (
+        ({}, 256),
+        ({"bytes_limit": 20 * each, "bytes_in_use": 10 * each}, 5),
+        ({"bytes_limit": each}, 1),
+        ({"bytes_limit": 10**6 * each}, 256),
+    ):
+        assert programs.rows_in_memory(tiny_model.network, shape, 256, stats) == rows
+
+
+@pytest.mark.compile
+def test_memory_of_a_structure_is_no_less_than_what_the_compiler_counts() -> None:
+    model = load_model()
+    shape, rows = Shape(4, ImageCapacity(192, merge=True)), 8
+    config = LangevinConfig(model.schedule, steps_per_level=1)
+    program = programs.compiled(
+        model.network, config, shape, rows, (jax.devices()[0],), programs._avals(model.params)
+    )
+    counted = program.memory_analysis().temp_size_in_bytes / rows
+    estimate = programs.bytes_per_structure(model.network, shape)
+    assert counted <= estimate <= 3 * counted
