@@ -56,8 +56,8 @@ def describe_work(
     groups = len({candidate.order.space_group for candidate in candidates})
     orders = len({candidate.order for candidate in candidates})
     return (
-        f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in {_plural(groups, 'space group')}, "
-        f"{_plural(len(shapes), 'shape')} to compile; about {_duration(compiling + sampling)} on "
+        f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in "
+        f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile; about {_duration(compiling + sampling)} on "
         f"{_plural(len(devices) * processes, 'device')} ({_duration(compiling)} of it compilation)"
     )
 
