@@ -55,11 +55,10 @@ def describe_work(
     compiling = _COMPILATION * len(shapes) / min(num_cpus(), len(shapes))
     groups = len({candidate.order.space_group for candidate in candidates})
     orders = len({candidate.order for candidate in candidates})
-    return (
-        f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in "
-        f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile; about {_duration(compiling + sampling)} on "
-        f"{_plural(len(devices) * processes, 'device')} ({_duration(compiling)} of it compilation)"
-    )
+    what = f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in"
+    where = f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile"
+    spent = f"about {_duration(compiling + sampling)} on {_plural(len(devices) * processes, 'device')}"
+    return f"{what} {where}; {spent} ({_duration(compiling)} of it compilation)"
 
 
 def _product_rate() -> float:
