@@ -1,0 +1,1 @@
+"""One self-contained HTML page that shows crystals: rotatable cells, a table, denoising."""
