@@ -163,7 +163,7 @@ def _of_files(entry: Entry, summary: Row | None, screening: Row | None) -> dict[
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _value(column: Column, text: str) -> str | float | bool | None:
+def _value(column: Column, text: str) -> str | int | float | bool | None:
     text = text.strip()
     if not text:
         return None
