@@ -19,6 +19,8 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--window-size=1400,1000", "--virtual-time-budget=4000",
 )  # fmt: skip
+#: In virtual time the screen has few frames of its own.
+_FRAMES = "<script>window.requestAnimationFrame = (call) => setTimeout(call, 16);</script>"
 
 
 class Browser:
@@ -46,7 +48,8 @@ class Browser:
             "(error) => document.documentElement.dataset.result = JSON.stringify(String(error)))</script>"
         )
         path = self.folder / "page.html"
-        path.write_text(page.replace("</body>", f"{more}</body>"), encoding="utf-8")
+        page = page.replace("</head>", f"{_FRAMES}</head>").replace("</body>", f"{more}</body>")
+        path.write_text(page, encoding="utf-8")
         command = [str(CHROMIUM), *_FLAGS, f"--user-data-dir={self.folder / 'profile'}", "--dump-dom"]
         done = subprocess.run(
             [*command, f"{path.as_uri()}#{address}"], capture_output=True, text=True, timeout=120, check=True

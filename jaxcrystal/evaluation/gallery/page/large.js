@@ -150,14 +150,15 @@ function savePicture() {
 function wireLarge() {
   const on = (id, name, listener) => document.getElementById(id).addEventListener(name, listener);
   stage.takeKeys();
-  large.addEventListener("close", () => state.open && change({ open: "", frame: "" }));
-  large.addEventListener("click", (event) => event.target === large && large.close());
+  const close = () => state.open && change({ open: "", frame: "" });
+  large.addEventListener("close", close); // by Esc, say
+  large.addEventListener("click", (event) => event.target === large && close());
   large.addEventListener("keydown", (event) => {
     if (event.key !== "PageUp" && event.key !== "PageDown") return;
     event.preventDefault();
     step(event.key === "PageUp" ? -1 : 1);
   });
-  on("close", "click", () => large.close());
+  on("close", "click", close);
   on("previous", "click", () => step(-1));
   on("next", "click", () => step(1));
   on("home", "click", () => stage.home());
