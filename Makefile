@@ -1,4 +1,4 @@
-# make demo    sample 16 crystals with the bundled model into demo/
+# make demo    sample 16 crystals with the bundled model into demo/, and show them: demo/gallery.html
 # make test    the whole test suite;  make lint    ruff and mypy
 # make clean   remove .venv, demo/ and the caches
 #
@@ -14,7 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	rm -rf demo
-	$(BIN)/jaxcrystal sample --space-group 221 --wyckoff Ba=a,Ti=b,O=c --count 16 --out demo
+	$(BIN)/jaxcrystal sample --space-group 221 --wyckoff Ba=a,Ti=b,O=c --count 16 --trajectory 5 --out demo
+	$(BIN)/jaxcrystal view demo --trajectory
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)

@@ -6,7 +6,7 @@ const NEAR_FACE = 0.02;
 const BOND_RADII = 1.25;
 const BOND_NEAREST = 1.3;
 /** In cells with more atoms than this, neighbours are not looked for. */
-const MAX_BONDED = 800;
+const MAX_BONDED = 400;
 /** Images of the cell that neighbours are looked for in, each way; cells flatter than that are wrecks. */
 const MAX_IMAGES = 4;
 
@@ -132,9 +132,18 @@ function makeScene(cell, { repeat = 1, bonds = true, beyond = false } = {}) {
     }
   const whole = edgesOf(lattice, repeat).map((ends) => ends.map((end) => end.map((x, k) => x - middle[k])));
   const edges = whole.flatMap((edge) => outsideOf(edge, atoms));
-  const corners = whole.flat().map((end) => Math.hypot(...end));
-  const reach = Math.max(...corners, ...atoms.map((atom) => Math.hypot(...atom.position) + atom.radius));
+  const reach = Math.max(
+    reachOf(cell, repeat),
+    ...atoms.map((atom) => Math.hypot(...atom.position) + atom.radius)
+  );
   return { atoms, bonds: pairs, edges, reach, lattice, neighbors, symbols, frac };
+}
+
+/** Radius of the sphere around the corners of a cell, or of several. */
+function reachOf(cell, repeat) {
+  const lattice = latticeOf(cell.lattice);
+  const corners = [[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]];
+  return Math.max(...corners.map((corner) => (repeat / 2) * Math.hypot(...toCartesian(lattice, corner))));
 }
 
 function edgesOf(lattice, repeat) {

@@ -4,7 +4,9 @@ const FRAME_MS = 160;
 const large = document.getElementById("large");
 const stage = new Viewer(document.getElementById("stage"), { axes: true });
 let opened = null;
+let cells = [];
 let scenes = [];
+let reach = 1;
 let timer = 0;
 
 /** Cells of the denoising, noise first and the structure itself last; null if there is none. */
@@ -43,43 +45,53 @@ function checked(id) {
   return document.getElementById(id).checked;
 }
 
-/** Makes the scenes anew, of one cell or of all frames, all drawn to one scale. */
+/** Takes the cell, or all frames, anew; they are drawn to one scale. */
 function rebuild() {
-  const cells = framesOf(opened) ?? [data.cells[opened]].filter(Boolean);
-  const options = { repeat: checked("double") ? 2 : 1, bonds: checked("bonds"), beyond: checked("beyond") };
-  scenes = cells.map((cell) => makeScene(cell, options));
-  const frames = document.getElementById("frame");
-  frames.max = scenes.length - 1;
-  document.getElementById("player").hidden = scenes.length < 2;
-  document.getElementById("stage").hidden = !scenes.length;
+  cells = framesOf(opened) ?? [data.cells[opened]].filter(Boolean);
+  scenes = cells.map(() => null);
+  const last = cells.length - 1;
+  document.getElementById("frame").max = Math.max(last, 0);
+  document.getElementById("player").hidden = last < 1;
+  document.getElementById("stage").hidden = last < 0;
+  if (last >= 0) reach = Math.max(sceneOf(last).reach, ...cells.map((cell) => reachOf(cell, repeats())));
   showFrame();
 }
 
+function repeats() {
+  return checked("double") ? 2 : 1;
+}
+
+/** The scene of a frame, made when it is first looked at: noise can have hundreds of atoms. */
+function sceneOf(frame) {
+  const options = { repeat: repeats(), bonds: checked("bonds"), beyond: checked("beyond") };
+  return (scenes[frame] ??= makeScene(cells[frame], options));
+}
+
 function frameShown() {
-  const last = scenes.length - 1;
+  const last = cells.length - 1;
   return state.frame === "" ? last : Math.min(Math.max(Math.trunc(Number(state.frame)) || 0, 0), last);
 }
 
 function showFrame() {
-  if (!scenes.length) return;
+  if (!cells.length) return;
   const frame = frameShown();
-  stage.show(scenes[frame], Math.max(...scenes.map((scene) => scene.reach)));
+  stage.show(sceneOf(frame), reach);
   document.getElementById("under").textContent = "";
-  if (scenes.length < 2) return;
+  if (cells.length < 2) return;
   document.getElementById("frame").value = frame;
-  const last = frame === scenes.length - 1;
-  const [a, b, c] = scenes[frame].lattice.map((vector) => Math.hypot(...vector).toFixed(2));
+  const last = frame === cells.length - 1;
+  const [a, b, c] = cells[frame].lattice.map((length) => length.toFixed(2));
   document.getElementById("frame-text").textContent =
-    (last ? "finished structure" : `frame ${frame + 1} of ${scenes.length - 1}`) + ` · ${a} × ${b} × ${c} Å`;
+    (last ? "finished structure" : `frame ${frame + 1} of ${cells.length - 1}`) + ` · ${a} × ${b} × ${c} Å`;
 }
 
 function play() {
   if (timer) return stop();
-  if (frameShown() === scenes.length - 1) change({ frame: "0" });
+  if (frameShown() === cells.length - 1) change({ frame: "0" });
   timer = setInterval(() => {
     const next = frameShown() + 1;
-    change({ frame: next >= scenes.length - 1 ? "" : String(next) });
-    if (next >= scenes.length - 1) stop();
+    change({ frame: next >= cells.length - 1 ? "" : String(next) });
+    if (next >= cells.length - 1) stop();
   }, FRAME_MS);
   document.getElementById("play").textContent = "❚❚";
 }
@@ -168,7 +180,7 @@ function wireLarge() {
   on("play", "click", play);
   on("frame", "input", (event) => {
     stop();
-    const last = scenes.length - 1;
+    const last = cells.length - 1;
     change({ frame: Number(event.target.value) === last ? "" : event.target.value });
   });
   for (const id of ["bonds", "beyond", "double"]) on(id, "change", rebuild);

@@ -62,7 +62,7 @@ function fillControls() {
   document.getElementById("for-duplicates").hidden = !places.has("duplicate_of");
   document.getElementById("for-kept").hidden = !places.has("kept");
   document.getElementById("sort").append(
-    element("option", { value: "" }, "order of the source"),
+    element("option", { value: "" }, "given order"),
     ...data.columns.map((column) => element("option", { value: column.key }, column.label))
   );
 }
@@ -86,12 +86,14 @@ function wireControls() {
 
 function showTotals() {
   const count = (test) => data.rows.filter((_, row) => test(row)).length;
-  const parts = [`${data.rows.length} structures`];
-  if (data.leftOut) parts[0] = `the first ${data.rows.length} of ${data.rows.length + data.leftOut} structures`;
+  const several = (number, name) => `${number} ${name}${number === 1 ? "" : "s"}`;
+  const parts = [several(data.rows.length, "structure")];
+  if (data.leftOut) parts[0] = `the first ${data.rows.length} of ${several(data.rows.length + data.leftOut, "structure")}`;
   if (places.has("valid")) parts.push(`${count((row) => value(row, "valid") === true)} valid`);
   if (places.has("requested_group"))
     parts.push(`${count((row) => value(row, "requested_group") === value(row, "found_group"))} in the group asked for`);
-  if (places.has("duplicate_of")) parts.push(`${count((row) => value(row, "duplicate_of") !== null)} duplicates`);
+  if (places.has("duplicate_of"))
+    parts.push(several(count((row) => value(row, "duplicate_of") !== null), "duplicate"));
   if (places.has("kept")) parts.push(`${count((row) => value(row, "kept") === true)} kept`);
   document.getElementById("totals").textContent = parts.join(" · ");
   const denoisings = document.getElementById("denoisings");
