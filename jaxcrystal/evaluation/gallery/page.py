@@ -65,4 +65,4 @@ def require_ours(path: str | Path) -> None:
 
 
 def _asset(name: str) -> str:
-    return files("jaxcrystal.evaluation.gallery").joinpath("page", name).read_text(encoding="utf-8")
+    return files("jaxcrystal.evaluation.gallery").joinpath("assets", name).read_text(encoding="utf-8")
