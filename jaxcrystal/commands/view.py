@@ -55,9 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jaxcrystal.evaluation.entries import load_entries
     from jaxcrystal.evaluation.gallery.content import gallery_content
-    from jaxcrystal.evaluation.gallery.folder import screening_rows, summary_rows
+    from jaxcrystal.evaluation.gallery.folder import screening_rows
     from jaxcrystal.evaluation.gallery.frames import load_frames
     from jaxcrystal.evaluation.gallery.page import require_ours, write_gallery
+    from jaxcrystal.sampling.run_folder import summary_rows
 
     source = Path(arguments.source)
     out = Path(arguments.out) if arguments.out else default_page(source)
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         frames = load_frames(source, arguments.trajectory, [entry.name for entry in entries])
     content = gallery_content(
         entries,
-        summary_rows(source),
+        {row["id"]: row for row in summary_rows(source)},
         screening_rows(source),
         frames,
         title=arguments.title or source.resolve().name,

@@ -14,10 +14,11 @@ from jaxcrystal.data.readers import read_structures
 from jaxcrystal.evaluation.entries import Entry, load_entries
 from jaxcrystal.evaluation.gallery.cells import compact_cell
 from jaxcrystal.evaluation.gallery.content import gallery_content
-from jaxcrystal.evaluation.gallery.folder import summary_rows, trajectory_files
+from jaxcrystal.evaluation.gallery.folder import trajectory_files
 from jaxcrystal.evaluation.gallery.page import MARKER, render
 from jaxcrystal.sampling.audit import find_group
 from jaxcrystal.sampling.orders import make_order
+from jaxcrystal.sampling.run_folder import RunFolder, summary_rows
 from jaxcrystal.sampling.writers import write_samples
 from tests.sampling.conftest import make_tiny_model
 
@@ -89,9 +90,13 @@ def test_a_folder_of_the_sampler(folder, samples, capsys) -> None:
     assert "status" not in table[samples[0].name]
 
 
+def rows_of(folder) -> dict[str, dict[str, str]]:
+    return {row["id"]: row for row in summary_rows(folder)}
+
+
 def test_every_atom_is_where_its_file_has_it(folder) -> None:
     entries = load_entries(folder)
-    content = gallery_content(entries, summary_rows(folder), title="x")
+    content = gallery_content(entries, rows_of(folder), title="x")
     for entry, cell in zip(entries, content["cells"], strict=True):
         drawn = structure_of(cell)
         assert drawn.atomic_numbers == entry.structure.atomic_numbers
@@ -162,7 +167,7 @@ def test_screening_is_joined(folder, samples) -> None:
 
 def test_flags_of_the_sampler_and_scores(folder) -> None:
     """A structure stopped early has a status; figures that are missing or infinite are left out."""
-    rows = summary_rows(folder)
+    rows = rows_of(folder)
     first, second, *_ = rows.values()
     first |= {"status": "images", "score_coords": "0.125", "shortest_distance": "nan"}
     second["score_coords"] = ""
@@ -170,21 +175,19 @@ def test_flags_of_the_sampler_and_scores(folder) -> None:
     assert table[first["id"]]["status"] == "images"
     assert (table[first["id"]]["score_coords"], table[second["id"]]["score_coords"]) == (0.125, None)
     assert table[first["id"]]["shortest_distance"] is None
-    assert "score_lattice" not in table[first["id"]]
+    assert table[first["id"]]["score_lattice"] == float(rows[first["id"]]["score_lattice"])
 
 
-def test_rows_of_a_run_in_parts(samples, tmp_path) -> None:
-    """A run under way has summaries in its parts only; the whole one goes before them."""
-    out = tmp_path / "run"
+def test_a_run_in_parts(samples, tmp_path) -> None:
+    """Shown while it is under way, too."""
+    run, names = RunFolder(tmp_path / "run", {}), [sample.name for sample in samples]
     for part in (0, 1):
-        write_samples(samples[2 * part : 2 * part + 2], out / "parts" / f"{part:05d}", ("cif",))
-    names = [sample.name for sample in samples]
-    assert list(summary_rows(out)) == names
-    assert sorted(trajectory_files(out)) == sorted(names)
-    (out / "summary.csv").write_text("id,requested_group,status\nwhole,221,ok\n")
-    assert list(summary_rows(out)) == ["whole"]
-    (out / "summary.csv").write_text("id,price\n1,2\n")
-    assert summary_rows(out) == {}
+        run.write(part, samples[2 * part : 2 * part + 2], ("cif",))
+    for _ in range(2):
+        content = gallery_content(load_entries(run.path), rows_of(run.path), title="x")
+        assert list(table_of(content)) == names
+        assert sorted(trajectory_files(run.path)) == sorted(names)
+        run.finish(2)
 
 
 def test_names_are_texts_only() -> None:
@@ -204,7 +207,7 @@ def test_names_are_texts_only() -> None:
 
 def test_the_page_stands_alone(folder) -> None:
     """No address, no file: nothing to load, and the page forbids itself to."""
-    page = render(gallery_content(load_entries(folder), summary_rows(folder), title="x"))
+    page = render(gallery_content(load_entries(folder), rows_of(folder), title="x"))
     for word in (
         "http:",
         "https:",
