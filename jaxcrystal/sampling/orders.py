@@ -105,12 +105,7 @@ def make_order(
     Raises:
       RequestError: with what is wrong and what was expected, in one line.
     """
-    group = space_group_number(space_group)
-    if group < FIRST_SUPPORTED_GROUP:
-        raise RequestError(
-            f"space group {group} ({hermann_mauguin(group)}) has free angles, which are not supported yet: "
-            "choose one from 16 to 230"
-        )
+    group = supported_group(space_group)
     if letters not in ("auto", "free"):
         raise RequestError(f"letters is {letters!r}; expected auto or free")
     if not sites:
@@ -138,6 +133,21 @@ def make_order(
         _check_letters(group, assignment)
         return Order(group, elements, counts, "given", assignment)
     return Order(group, elements, counts, "free" if letters == "free" else "auto")
+
+
+def supported_group(space_group: int | str) -> int:
+    """Returns the number of a group that can be sampled, given by number or symbol.
+
+    Raises:
+      RequestError: no such group, or one with free angles.
+    """
+    group = space_group_number(space_group)
+    if group < FIRST_SUPPORTED_GROUP:
+        raise RequestError(
+            f"space group {group} ({hermann_mauguin(group)}) has free angles, which are not supported yet: "
+            "choose one from 16 to 230"
+        )
+    return group
 
 
 def parse_space_groups(text: str) -> tuple[int, ...]:

@@ -1,0 +1,216 @@
+"""Assignments of a formula over groups and formula units, ranked by what the data has.
+
+The weight of an assignment, in structures, is
+
+    N + alpha * P(group, units) * P(letters | group, units)
+
+N is how often the training data has this group with these letters. Data forgets which element
+is on which letters, so a pattern's number is shared equally among the ways to give its sets of
+letters to the elements that make the composition right.
+
+P(letters | group, units) is the product of the frequency of each site's letter in the group,
+divided by the exact sum of that product over all assignments; P(group, units) is proportional
+to the structures of the group in the data plus one, for every group and number of formula
+units that has an assignment. Together they add up to 1, so that `alpha` is how many structures
+all that was never seen weighs together: the patterns that fit the formula and were seen exactly
+once, plus one. (The share of what is seen once is the estimate of Good and Turing, Biometrika
+40, 237, 1953, for the chance that the next structure is of a kind not seen before.)
+"""
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import permutations, product
+from typing import NamedTuple
+
+from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.data.dataset import FIRST_SUPPORTED_GROUP
+from jaxcrystal.data.frequencies import Assignment, LetterFrequencies
+from jaxcrystal.sampling.assignments import AssignmentSpace
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+
+_NUM_GROUPS = 231 - FIRST_SUPPORTED_GROUP
+#: A pattern that fits the elements in more ways than this is as good as unseen.
+_MAX_WAYS = 5040
+
+
+class Ranked(NamedTuple):
+    """One assignment and what it weighs.
+
+    Attributes:
+      space_group: 16-230.
+      units: formula units in the primitive cell.
+      assignment: letters of each element, in the order of the formula.
+      weight: in structures; see the module.
+      seen: structures of the data with this group and these letters, whichever element is
+        on which.
+    """
+
+    space_group: int
+    units: int
+    assignment: Assignment
+    weight: float
+    seen: int
+
+
+class _Source(NamedTuple):
+    """One group with one number of formula units."""
+
+    space: AssignmentSpace
+    units: int
+    log_prior: float
+    seen: dict[Assignment, tuple[float, int]]
+
+    def weight(self, log_weight: float, assignment: Assignment) -> float:
+        share, _ = self.seen.get(assignment, (0.0, 0))
+        return share + math.exp(self.log_prior + log_weight)
+
+
+class Ranking:
+    """All assignments of a formula, counted exactly and yielded heaviest first.
+
+    Attributes:
+      number: how many there are.
+      numbers: (group, formula units) -> how many, where there are any.
+      seen: structures of the data that fit.
+      alpha: structures that all prior weights add up to.
+      total: the sum of all weights: `seen + alpha`.
+    """
+
+    def __init__(
+        self,
+        formula: Sequence[int],
+        space_groups: Sequence[int],
+        units: Sequence[int],
+        frequencies: LetterFrequencies,
+        max_sites: int = BUCKETS[-1],
+    ) -> None:
+        """Counts the assignments.
+
+        Args:
+          formula: atoms of each element in one formula unit.
+          space_groups: each once.
+          units: formula units in the primitive cell, each once.
+          frequencies: of the training data.
+          max_sites: inequivalent sites of all elements.
+
+        Raises:
+          RequestError: see `AssignmentSpace`.
+        """
+        spaces = []
+        self.numbers: dict[tuple[int, int], int] = {}
+        for group in space_groups:
+            weights = frequencies.site_weights(group)
+            space = AssignmentSpace(group, formula, weights, max(units), max_sites)
+            found = {(group, n): number for n in units if (number := space.number(n))}
+            if found:
+                spaces.append(space)
+                self.numbers |= found
+        self.number = sum(self.numbers.values())
+
+        seen = {
+            space.space_group: seen_assignments(space.space_group, formula, frequencies, max_sites)
+            for space in spaces
+        }
+        asked = [seen[group].get(n, {}) for group, n in self.numbers]
+        self.seen = sum(math.fsum(share for share, _ in found.values()) for found in asked)
+        self.alpha = 1.0 + sum(share for found in asked for share, number in found.values() if number == 1)
+        self.total = self.seen + self.alpha
+
+        structures = {s.space_group: 1 + _structures(frequencies, s.space_group) for s in spaces}
+        all_structures = sum(structures[group] for group, _ in self.numbers)
+        self._sources = []
+        for space in spaces:
+            for n in units:
+                if (space.space_group, n) in self.numbers:
+                    share = structures[space.space_group] / all_structures
+                    log_prior = math.log(self.alpha * share) - space.log_total(n)
+                    self._sources.append(_Source(space, n, log_prior, seen[space.space_group].get(n, {})))
+
+    def __iter__(self) -> Iterator[Ranked]:
+        """Yields every assignment once, in descending weight, without listing them first."""
+        # An entry is an assignment, or a source that has not begun with a bound on what it has.
+        heap: list[tuple[float, int, int, Ranked | None]] = []
+        unseen: list[Iterator[tuple[float, Assignment]]] = []
+        entered = 0
+        for index, source in enumerate(self._sources):
+            group = source.space.space_group
+            unseen.append(entry for entry in source.space.ranked(source.units) if entry[1] not in source.seen)
+            for assignment, (_, number) in source.seen.items():
+                weight = source.weight(source.space.log_weight(assignment), assignment)
+                row = Ranked(group, source.units, assignment, weight, number)
+                heap.append((-weight, entered := entered + 1, -1, row))
+            bound = math.exp(source.log_prior + source.space.log_best(source.units))
+            heap.append((-bound, entered := entered + 1, index, None))
+        heapq.heapify(heap)
+        while heap:
+            _, _, index, ranked = heapq.heappop(heap)
+            if ranked is not None:
+                yield ranked
+            if index < 0:  # it was seen: its source goes on by itself
+                continue
+            source = self._sources[index]
+            following = next(unseen[index], None)
+            if following is not None:
+                weight = source.weight(*following)
+                row = Ranked(source.space.space_group, source.units, following[1], weight, 0)
+                heapq.heappush(heap, (-weight, entered := entered + 1, index, row))
+
+
+def seen_assignments(
+    space_group: int, formula: Sequence[int], frequencies: LetterFrequencies, max_sites: int = BUCKETS[-1]
+) -> dict[int, dict[Assignment, tuple[float, int]]]:
+    """Finds the patterns of the data that give a formula.
+
+    Args:
+      space_group: 1-230.
+      formula: atoms of each element in one formula unit.
+      frequencies: of the training data.
+      max_sites: patterns with more sites are left out.
+    Returns:
+      Formula units in the primitive cell -> assignment with elements in the order of the
+      formula -> the part of the pattern's structures that is this assignment's, and the
+      structures of the pattern.
+    """
+    sizes = {p.letter: int(p.site_ops.sum()) for p in wyckoff_positions(space_group)}
+    found: dict[int, dict[Assignment, tuple[float, int]]] = defaultdict(dict)
+    for counts, patterns in frequencies.assignments.get(space_group, {}).items():
+        if len(counts) != len(formula) or sum(counts) > max_sites:
+            continue
+        for unordered, number in patterns.items():
+            pattern = [tuple(sorted(letters)) for letters in unordered]
+            atoms = [sum(sizes[letter] for letter in letters) for letters in pattern]
+            units, rest = divmod(sum(atoms), sum(formula))
+            if rest or sorted(atoms) != sorted(n * units for n in formula):
+                continue
+            ways = _ways(pattern, atoms, [n * units for n in formula])
+            found[units] |= {way: (number / len(ways), number) for way in ways}
+    return dict(found)
+
+
+def _ways(
+    pattern: Sequence[tuple[str, ...]], atoms: Sequence[int], wanted: Sequence[int]
+) -> list[Assignment]:
+    """Returns the different ways to give the sets of letters to elements of so many atoms."""
+    sizes = sorted(set(wanted))
+    members = [[i for i, n in enumerate(wanted) if n == size] for size in sizes]
+    letters = [[x for x, n in zip(pattern, atoms, strict=True) if n == size] for size in sizes]
+    number = math.prod(
+        math.factorial(len(group)) // math.prod(math.factorial(n) for n in Counter(group).values())
+        for group in letters
+    )
+    if number > _MAX_WAYS:
+        return []
+    ways = []
+    for choice in product(*(sorted(set(permutations(group))) for group in letters)):
+        way: list[tuple[str, ...]] = [()] * len(wanted)
+        for places, chosen in zip(members, choice, strict=True):
+            for place, element in zip(places, chosen, strict=True):
+                way[place] = element
+        ways.append(tuple(way))
+    return ways
+
+
+def _structures(frequencies: LetterFrequencies, space_group: int) -> int:
+    return sum(sum(f.values()) for f in frequencies.assignments.get(space_group, {}).values())
