@@ -14,7 +14,7 @@ programming from the last one back:
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -31,8 +31,6 @@ _EXACT_FLOAT = 2.0**53
 #: Numbers that the tables of one search may hold (256 MiB).
 _MAX_NUMBERS = 2**25
 
-#: Adds to `target` what comes from `source` by one more site on a letter, in place.
-_Combine: TypeAlias = Callable[[np.ndarray, np.ndarray, str], object]
 #: Atoms that each element still needs (in units of the space), and sites left.
 _State: TypeAlias = tuple[int, ...]
 
@@ -192,40 +190,42 @@ class AssignmentSpace:
 
     @cached_property
     def _numbers(self) -> np.ndarray:
-        def combine(target: np.ndarray, source: np.ndarray, letter: str) -> None:
-            target += source
-
-        numbers = self._sweep(combine, 0, 1, float)[0]
+        numbers = self._sweep(np.add, None, {}, 0, 1, float)[0]
         # No number on the way exceeds the largest at the end: below 2^53 floats are exact.
-        return numbers if numbers.max() < _EXACT_FLOAT else self._sweep(combine, 0, 1, object)[0]
+        if numbers.max() < _EXACT_FLOAT:
+            return numbers
+        return self._sweep(np.add, None, {}, 0, 1, object)[0]
 
     @cached_property
     def _totals(self) -> np.ndarray:
         weights = {letter: math.exp(log) for letter, log in self.log_weights.items()}
-
-        def combine(target: np.ndarray, source: np.ndarray, letter: str) -> None:
-            target += weights[letter] * source
-
-        return self._sweep(combine, 0, 1, float)[0]
+        return self._sweep(np.add, np.multiply, weights, 0, 1, float)[0]
 
     @cached_property
     def _root_best(self) -> np.ndarray:
-        return self._sweep(self._keep_best, -math.inf, 0, float)[0]
+        return self._sweep(np.maximum, np.add, self.log_weights, -math.inf, 0, float)[0]
 
     @cached_property
     def _best(self) -> list[np.ndarray]:
-        return self._sweep(self._keep_best, -math.inf, 0, float, keep=True)
-
-    def _keep_best(self, target: np.ndarray, source: np.ndarray, letter: str) -> None:
-        np.maximum(target, source + self.log_weights[letter], out=target)
+        return self._sweep(np.maximum, np.add, self.log_weights, -math.inf, 0, float, keep=True)
 
     def _sweep(
-        self, combine: _Combine, nothing: float, finished: float, dtype: type, keep: bool = False
+        self,
+        merge: np.ufunc,
+        extend: np.ufunc | None,
+        gains: Mapping[str, float],
+        nothing: int | float,
+        finished: int | float,
+        dtype: type,
+        keep: bool = False,
     ) -> list[np.ndarray]:
         """Fills the tables from the last step back to the first.
 
         Args:
-          combine: how the value of a way with one more site enters.
+          merge: makes one value of those of different ways.
+          extend: makes the value of a way with one more site from its value and the gain of
+            the site's letter; None leaves it as it is.
+          gains: of each letter.
           nothing: the value where no way leads to an end.
           finished: the value where no atom is left.
           dtype: of the values.
@@ -247,11 +247,11 @@ class AssignmentSpace:
                 block = size if step.fixed else step.atoms
                 for first in range(step.atoms, size, block):
                     last = min(first + block, size)
-                    combine(
-                        target_rows[first:last, ..., after],
-                        source_rows[first - step.atoms : last - step.atoms, ..., before],
-                        step.letter,
-                    )
+                    target = target_rows[first:last, ..., after]
+                    way = source_rows[first - step.atoms : last - step.atoms, ..., before]
+                    if extend is not None:
+                        way = extend(way, gains[step.letter])
+                    merge(target, way, out=target)
             if keep:
                 tables.append(table.copy())
         return tables[::-1]

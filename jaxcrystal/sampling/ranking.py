@@ -21,7 +21,7 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import permutations, product
+from itertools import count, permutations, product
 from typing import NamedTuple
 
 from jaxcrystal.data.batches import BUCKETS
@@ -66,6 +66,9 @@ class _Source(NamedTuple):
         share, _ = self.seen.get(assignment, (0.0, 0))
         return share + math.exp(self.log_prior + log_weight)
 
+    def unseen(self) -> Iterator[tuple[float, Assignment]]:
+        return (entry for entry in self.space.ranked(self.units) if entry[1] not in self.seen)
+
 
 class Ranking:
     """All assignments of a formula, counted exactly and yielded heaviest first.
@@ -98,64 +101,66 @@ class Ranking:
         Raises:
           RequestError: see `AssignmentSpace`.
         """
-        spaces = []
-        self.numbers: dict[tuple[int, int], int] = {}
+        spaces: dict[tuple[int, int], AssignmentSpace] = {}
         for group in space_groups:
-            weights = frequencies.site_weights(group)
-            space = AssignmentSpace(group, formula, weights, max(units), max_sites)
-            found = {(group, n): number for n in units if (number := space.number(n))}
-            if found:
-                spaces.append(space)
-                self.numbers |= found
+            space = AssignmentSpace(group, formula, frequencies.site_weights(group), max(units), max_sites)
+            spaces |= {(group, n): space for n in units if space.number(n)}
+        self.numbers = {(group, n): space.number(n) for (group, n), space in spaces.items()}
         self.number = sum(self.numbers.values())
 
-        seen = {
-            space.space_group: seen_assignments(space.space_group, formula, frequencies, max_sites)
-            for space in spaces
-        }
-        asked = [seen[group].get(n, {}) for group, n in self.numbers]
-        self.seen = sum(math.fsum(share for share, _ in found.values()) for found in asked)
-        self.alpha = 1.0 + sum(share for found in asked for share, number in found.values() if number == 1)
+        groups = dict.fromkeys(group for group, _ in spaces)
+        seen = {group: seen_assignments(group, formula, frequencies, max_sites) for group in groups}
+        asked = [seen[group].get(n, {}) for group, n in spaces]
+        self.seen = math.fsum(share for found in asked for share, _ in found.values())
+        self.alpha = 1.0 + math.fsum(
+            share for found in asked for share, number in found.values() if number == 1
+        )
         self.total = self.seen + self.alpha
 
-        structures = {s.space_group: 1 + _structures(frequencies, s.space_group) for s in spaces}
-        all_structures = sum(structures[group] for group, _ in self.numbers)
-        self._sources = []
-        for space in spaces:
-            for n in units:
-                if (space.space_group, n) in self.numbers:
-                    share = structures[space.space_group] / all_structures
-                    log_prior = math.log(self.alpha * share) - space.log_total(n)
-                    self._sources.append(_Source(space, n, log_prior, seen[space.space_group].get(n, {})))
+        structures = {group: 1 + _structures(frequencies, group) for group in groups}
+        all_structures = sum(structures[group] for group, _ in spaces)
+        self._sources: dict[tuple[int, int], _Source] = {}
+        for (group, n), space in spaces.items():
+            log_prior = math.log(self.alpha * structures[group] / all_structures) - space.log_total(n)
+            self._sources[group, n] = _Source(space, n, log_prior, seen[group].get(n, {}))
+
+    def weight(self, space_group: int, units: int, assignment: Assignment) -> tuple[float, float]:
+        """Returns the weight of one assignment, and the part of it that was seen.
+
+        Raises:
+          KeyError: the group has no assignment with so many formula units.
+        """
+        source = self._sources[space_group, units]
+        share, _ = source.seen.get(assignment, (0.0, 0))
+        return source.weight(source.space.log_weight(assignment), assignment), share
 
     def __iter__(self) -> Iterator[Ranked]:
         """Yields every assignment once, in descending weight, without listing them first."""
-        # An entry is an assignment, or a source that has not begun with a bound on what it has.
-        heap: list[tuple[float, int, int, Ranked | None]] = []
-        unseen: list[Iterator[tuple[float, Assignment]]] = []
-        entered = 0
-        for index, source in enumerate(self._sources):
-            group = source.space.space_group
-            unseen.append(entry for entry in source.space.ranked(source.units) if entry[1] not in source.seen)
+        # An entry is an assignment that was seen; or the next of a source that was not, or, while
+        # the source has not begun, a bound on what it has.
+        heap: list[tuple[float, int, _Source | None, Ranked | None]] = []
+        unseen: dict[tuple[int, int], Iterator[tuple[float, Assignment]]] = {}
+        numbers = count()  # of equal weights the one entered first goes first
+        for (group, n), source in self._sources.items():
+            unseen[group, n] = source.unseen()
             for assignment, (_, number) in source.seen.items():
                 weight = source.weight(source.space.log_weight(assignment), assignment)
-                row = Ranked(group, source.units, assignment, weight, number)
-                heap.append((-weight, entered := entered + 1, -1, row))
-            bound = math.exp(source.log_prior + source.space.log_best(source.units))
-            heap.append((-bound, entered := entered + 1, index, None))
+                heap.append((-weight, next(numbers), None, Ranked(group, n, assignment, weight, number)))
+            bound = math.exp(source.log_prior + source.space.log_best(n))
+            heap.append((-bound, next(numbers), source, None))
         heapq.heapify(heap)
         while heap:
-            _, _, index, ranked = heapq.heappop(heap)
+            _, _, origin, ranked = heapq.heappop(heap)
             if ranked is not None:
                 yield ranked
-            if index < 0:  # it was seen: its source goes on by itself
+            if origin is None:
                 continue
-            source = self._sources[index]
-            following = next(unseen[index], None)
+            group, n = origin.space.space_group, origin.units
+            following = next(unseen[group, n], None)
             if following is not None:
-                weight = source.weight(*following)
-                row = Ranked(source.space.space_group, source.units, following[1], weight, 0)
-                heapq.heappush(heap, (-weight, entered := entered + 1, index, row))
+                weight = origin.weight(*following)
+                entry = Ranked(group, n, following[1], weight, 0)
+                heapq.heappush(heap, (-weight, next(numbers), origin, entry))
 
 
 def seen_assignments(
