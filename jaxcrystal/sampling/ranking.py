@@ -14,7 +14,10 @@ to the structures of the group in the data plus one, for every group and number 
 units that has an assignment. Together they add up to 1, so that `alpha` is how many structures
 all that was never seen weighs together: the patterns that fit the formula and were seen exactly
 once, plus one. (The share of what is seen once is the estimate of Good and Turing, Biometrika
-40, 237, 1953, for the chance that the next structure is of a kind not seen before.)
+40, 237, 1953, for the chance that the next structure is of a kind not seen before;
+`benchmarks.formulas` compares the likelihood of held-out structures with that of other values.)
+So a pattern that was seen often stands before all that were not, while a very likely unseen
+one can stand before one that was seen once.
 """
 
 import heapq
@@ -25,12 +28,10 @@ from itertools import count, permutations, product
 from typing import NamedTuple
 
 from jaxcrystal.data.batches import BUCKETS
-from jaxcrystal.data.dataset import FIRST_SUPPORTED_GROUP
 from jaxcrystal.data.frequencies import Assignment, LetterFrequencies
 from jaxcrystal.sampling.assignments import AssignmentSpace
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
-_NUM_GROUPS = 231 - FIRST_SUPPORTED_GROUP
 #: A pattern that fits the elements in more ways than this is as good as unseen.
 _MAX_WAYS = 5040
 
