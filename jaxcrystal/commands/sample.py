@@ -110,7 +110,7 @@ def add(commands: Commands) -> None:
     )
     limits = parser.add_argument_group("with --formula and --chemical-system")
     limits.add_argument(
-        "--formula-units", metavar="N,...", help="of --formula, in the primitive cell (default: 1,2,4)"
+        "--formula-units", metavar="N,...", help="of --formula, in the primitive cell (default: 1,2,3,4)"
     )
     limits.add_argument(
         "--max-atoms", type=int, metavar="N", help="of --formula, in the primitive cell (default: 20)"

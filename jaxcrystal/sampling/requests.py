@@ -11,6 +11,7 @@ from jaxcrystal.data.batches import BUCKETS
 from jaxcrystal.data.dataset import FIRST_SUPPORTED_GROUP
 from jaxcrystal.data.frequencies import LetterFrequencies
 from jaxcrystal.errors import RequestError
+from jaxcrystal.sampling.formulas import ANY_GROUP, FORMULA_UNITS, MAX_ATOMS, plan_formula
 from jaxcrystal.sampling.orders import Order, atomic_number, make_order, parse_space_groups
 
 #: Words for sets of groups: every supported one, or those most frequent in the training data.
@@ -49,9 +50,9 @@ class Request:
     chemical_system: str | None = None
     like: str | None = None
     sites_per_element: tuple[int, ...] = (1, 2)
-    formula_units: tuple[int, ...] = (1, 2, 4)
+    formula_units: tuple[int, ...] = FORMULA_UNITS
     max_sites: int = BUCKETS[-1]
-    max_atoms: int = 20
+    max_atoms: int = MAX_ATOMS
     at_most: int | None = None
     letters: str = "auto"
     count: int = 16
@@ -137,8 +138,6 @@ def _orders(
     default = ANY if request.formula is not None else COMMON
     groups = space_groups(default if request.space_group is None else request.space_group, frequencies)
     if request.formula is not None:
-        from jaxcrystal.sampling.formulas import plan_formula
-
         plan = plan_formula(
             request.formula,
             groups,
@@ -199,7 +198,7 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
     numbers: list[int] = []
     for word in [part for entry in listed for part in str(entry).split(",")]:
         if word.strip() == ANY:
-            numbers += range(FIRST_SUPPORTED_GROUP, 231)
+            numbers += ANY_GROUP
         elif word.strip() == COMMON:
             numbers += common_groups(frequencies)
         else:

@@ -56,6 +56,18 @@ def test_chemical_system(tiny_model) -> None:
     assert len(make_plan([few], tiny_model.letters).orders) == 4
 
 
+def test_formula(tiny_model) -> None:
+    request = Request(formula="BaTiO3", space_group="221,99", formula_units=(1,), count=30, at_most=20)
+    plan = make_plan([request], tiny_model.letters)
+    assert sum(plan.counts) == 30
+    assert max(plan.counts) <= 20
+    assert {order.space_group for order in plan.orders} <= {221, 99}
+    assert all(order.mode == "given" for order in plan.orders)
+    (note,) = plan.notes
+    assert "BaTiO3: " in note
+    assert "assignments in space groups 221 (Pm-3m), 99 (P4mm) with 1 formula unit" in note
+
+
 def test_groups(tiny_model) -> None:
     from jaxcrystal.training.model import load_model
 
