@@ -116,8 +116,9 @@ def evaluate(
         "cdvae": coverage(features, known, "cdvae", *cutoffs),
         "paper": coverage(features, known, "paper", *cutoffs),
     }
-    duplicates = unique(samples, features, **work)
-    equal_to_known = None if train is None else novel(samples, features, train, **work)
+    groups = features.found_groups[:, _GROUP_COLUMN].tolist()
+    duplicates = unique(samples, groups, **work)
+    equal_to_known = None if train is None else novel(samples, groups, train, **work)
     eligible = np.array([not entry.failed for entry in samples])
     is_unique = eligible & (duplicates < 0)
     is_novel = None if equal_to_known is None else eligible & (equal_to_known < 0)

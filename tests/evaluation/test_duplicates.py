@@ -1,39 +1,24 @@
 """Uniqueness and novelty against a direct loop over pairs."""
 
+import itertools
+
 import numpy as np
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from jaxcrystal.evaluation import duplicates
-from jaxcrystal.evaluation.duplicates import are_equal, novel, unique
+from jaxcrystal.evaluation.duplicates import are_equal, novel, reduced, unique
 from jaxcrystal.evaluation.entries import Entry
-from jaxcrystal.evaluation.fingerprints import Features
 from jaxcrystal.sampling.audit import SYMPREC, find_group
 
 
-def groups_only(entries) -> Features:
-    """Features of which only the groups are known."""
-    n = len(entries)
-    groups = np.zeros((n, 3), int)
-    for row, entry in enumerate(entries):
-        if entry.structure is not None:
-            s = entry.structure
-            groups[row] = find_group(s.lattice.matrix, np.array(s.atomic_numbers), s.frac_coords, SYMPREC)
-    nan = np.full(n, np.nan)
-    return Features(
-        structure=np.full((n, 61), np.nan),
-        composition=np.full((n, 132), np.nan),
-        shortest_distance=nan,
-        volume=nan,
-        density=nan,
-        num_elements=np.zeros(n, int),
-        num_atoms=np.zeros(n, int),
-        valid=np.ones(n, bool),
-        composition_valid=np.ones(n, bool),
-        found_groups=groups,
-        reasons=[""] * n,
-    )
+def groups(entries) -> list[int]:
+    """The space group of each entry, 0 where there is no structure."""
+    return [
+        0 if s is None else find_group(s.lattice.matrix, np.array(s.atomic_numbers), s.frac_coords, SYMPREC)
+        for s in (entry.structure for entry in entries)
+    ]
 
 
 def rutile(u: float, scale: float = 1.0, elements=("Ti", "O")) -> Structure:
@@ -82,7 +67,7 @@ def direct(entries) -> list[int]:
 
 
 def test_unique_equals_a_direct_loop(entries) -> None:
-    found = unique(entries, groups_only(entries), processes=1)
+    found = unique(entries, groups(entries), processes=1)
     assert found.tolist() == [-1, -1, 0, -1, 1, -1, -1, 0, 6, -1, -1]
     assert found.tolist() == direct(entries)
 
@@ -95,7 +80,7 @@ def test_only_one_formula_and_group_is_compared(entries, monkeypatch) -> None:
         return False
 
     monkeypatch.setattr(duplicates, "are_equal", note)
-    unique(entries, groups_only(entries), processes=1)
+    unique(entries, groups(entries), processes=1)
     assert {pair[0] for pair in seen} == {"TiO2", "NaCl"}
     assert all(a == b for a, b in seen)
     # 10 pairs of the five rutiles, and one of the two rocksalts.
@@ -110,22 +95,52 @@ def test_novel(entries) -> None:
         Entry("same", rutile(0.3)),
         Entry("same again", rutile(0.3)),
     ]
-    found = novel(entries, groups_only(entries), train, processes=1)
+    found = novel(entries, groups(entries), train, processes=1)
     assert found.tolist() == [3, 1, 3, -1, 1, -1, -1, 3, -1, -1, -1]
-    assert (novel(entries, groups_only(entries), [], processes=1) == -1).all()
+    assert (novel(entries, groups(entries), [], processes=1) == -1).all()
 
 
 def test_several_processes_give_the_same(entries, monkeypatch) -> None:
     monkeypatch.setattr("jaxcrystal.evaluation.workers._FEW", 0)
     monkeypatch.setattr("jaxcrystal.evaluation.workers.CHUNK", 1)
-    one, two = (unique(entries, groups_only(entries), processes=n) for n in (1, 2))
+    one, two = (unique(entries, groups(entries), processes=n) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("size", "processes"), [(1, 1), (2, 1), (4, 1), (2, 2)])
+def test_large_buckets_are_shared_in_rounds(entries, monkeypatch, size, processes) -> None:
+    """The same as one loop, wherever the rounds end and however many processes compare."""
+    entries = [*entries, *(Entry(f"u = {u}", rutile(u)) for u in (0.3, 0.2, 0.12, 0.205, 0.0, 0.31))]
+    expected = direct(entries)
+    assert expected.count(-1) > 7
+    monkeypatch.setattr(duplicates, "_ROUND", size)
+    monkeypatch.setattr(duplicates, "_WORTHWHILE", 0 if processes > 1 else 10**9)
+    monkeypatch.setattr("jaxcrystal.evaluation.workers._FEW", 0)
+    assert unique(entries, groups(entries), processes=processes).tolist() == expected
+
+
+def test_other_keys_are_not_compared(entries) -> None:
+    keys = [(group, number) for number, group in enumerate(groups(entries))]
+    assert (unique(entries, keys, processes=1) == -1).all()
+
+
+def test_reduced_cells_compare_as_the_structures_do(entries) -> None:
+    """The cells are reduced once, and the matcher says of them what it says of the structures."""
+    matcher = StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
+    structures = [entry.structure for entry in entries if entry.structure is not None]
+    structures.append(structures[0] * (2, 1, 1))
+    for first, second in itertools.product(structures, repeat=2):
+        assert are_equal(reduced(first), reduced(second)) == bool(matcher.fit(first, second))
 
 
 def test_what_the_matcher_cannot_do_is_different(monkeypatch) -> None:
     def fail(*arguments, **keywords):
         raise ValueError("no lattice")
 
-    assert are_equal(rutile(0.3), rutile(0.3))
+    cell = reduced(rutile(0.3))
+    assert are_equal(cell, cell)
+    assert not are_equal(cell, None)
     monkeypatch.setattr(StructureMatcher, "fit", fail)
-    assert not are_equal(rutile(0.3), rutile(0.3))
+    assert not are_equal(cell, cell)
+    monkeypatch.setattr(Structure, "get_reduced_structure", fail)
+    assert reduced(rutile(0.3)) is None
