@@ -138,10 +138,14 @@ def composition_is_valid(structure: "Structure") -> bool:
 
 def nearest_distance(structure: "Structure") -> float:
     """Returns the least distance between two atoms, Å; images of one atom count too."""
+    return min(shortest_distance(structure), shortest_translation(structure))
+
+
+def shortest_translation(structure: "Structure") -> float:
+    """Returns the length of the shortest lattice vector, Å."""
     reduced = structure.lattice.get_lll_reduced_lattice().matrix
     shifts = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
-    own = np.linalg.norm(shifts[np.any(shifts != 0, axis=1)] @ reduced, axis=1).min()
-    return min(shortest_distance(structure), float(own))
+    return float(np.linalg.norm(shifts[np.any(shifts != 0, axis=1)] @ reduced, axis=1).min())
 
 
 def translation_primitive(structure: "Structure") -> "Structure":

@@ -108,12 +108,27 @@ def find_group(
     symprec: float,
 ) -> int:
     """Returns the space group that spglib finds, 0 if none (atoms too close, say)."""
+    return find_orbits(lattice, species, frac_coords, symprec)[0]
+
+
+def find_orbits(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    symprec: float,
+) -> tuple[int, Int[np.ndarray, " atoms"]]:
+    """Returns what `find_group` does, and for each atom the first one of its orbit.
+
+    Without a group, every atom is an orbit.
+    """
     with _quiet_spglib():
         try:
             found = spglib.get_symmetry_dataset((lattice, frac_coords, species), symprec=symprec)
         except Exception:  # spglib's own error type differs between its versions
-            return 0
-    return 0 if found is None else int(found.number)
+            found = None
+    if found is None:
+        return 0, np.arange(len(species))
+    return int(found.number), np.array(found.crystallographic_orbits)
 
 
 @contextmanager
