@@ -14,7 +14,7 @@ from jaxcrystal import cli
 from tests.sampling.conftest import make_tiny_model
 
 COMMAND = Path(sys.executable).with_name("jaxcrystal")
-COMMANDS = ("sample", "prepare", "train", "evaluate", "reconstruct", "view", "info")
+COMMANDS = ("sample", "screen", "view", "prepare", "train", "evaluate", "reconstruct", "info")
 SAMPLE = ["sample", "--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "3", "--batch-size", "4"]
 EVALUATE = ["evaluate", "{}/salt.cif", "--reference", "{}/salt.cif", "--out", "{}/x"]
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])

@@ -1,0 +1,124 @@
+"""`jaxcrystal screen`: duplicates, odd structures and known ones are set aside."""
+
+import argparse
+import time
+from pathlib import Path
+
+from jaxcrystal.commands.parser import Commands, Help, at_least_1
+
+_EXAMPLES = """\
+examples:
+  jaxcrystal screen run1
+  jaxcrystal screen run1 --rank --novel-against train.npz --out run1_kept
+  jaxcrystal screen other_program.extxyz --min-distance 1.2 --density 2,12 --out theirs_kept
+
+screening.csv has one row a structure, best first: flags (short_distance, density, unreadable,
+no_geometry, or why the sampler stopped it), the equal structure that is kept, the equal one of
+the reference, distances, density and scores. Kept is what has no flag, is not known and equals
+no better structure. Equal is what pymatgen's StructureMatcher(ltol=0.2, stol=0.3, angle_tol=5)
+takes as equal, of one formula, space group (spglib at 0.1 Å) and Wyckoff multiplicities."""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "screen",
+        help="set aside duplicates, odd structures and known ones",
+        description="Sets aside structures that are duplicates, have atoms too close or an odd density, or "
+        "are known, and ranks the rest.",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
+    )
+    parser.add_argument(
+        "source",
+        metavar="DIR",
+        help="folder that `jaxcrystal sample` wrote, or any folder or file of structures: CIF, POSCAR, "
+        "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`",
+    )
+    parser.add_argument(
+        "--novel-against",
+        metavar="FILE",
+        help="known crystals, in any of these formats: structures equal to one of them are not kept",
+    )
+    parser.add_argument(
+        "--min-distance",
+        type=float,
+        metavar="Å",
+        help="flags structures with atoms nearer than this (default: 0.7 times the sum of the two covalent "
+        "radii, and 0.5 Å)",
+    )
+    parser.add_argument(
+        "--density",
+        metavar="LOW,HIGH",
+        help="flags densities outside these, g/cm³ (default: by the volume of the cell over that of the "
+        "atoms with their covalent radii, 0.8 to 25)",
+    )
+    parser.add_argument(
+        "--rank",
+        action="store_true",
+        help="ranks by the size of the sampler's final scores (score_coords and score_lattice of "
+        "summary.csv), the smallest first; of equal structures the best is kept. Otherwise the order is "
+        "that of DIR",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="new or empty folder that gets screening.csv and the kept structures as CIF (otherwise "
+        "screening.csv goes to DIR, in place of an older one)",
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Screens, writes what was found and prints the best."""
+    from jaxcrystal.errors import DataError, RequestError
+
+    at_least_1(arguments, "processes")
+    density = None if arguments.density is None else _range(arguments.density)
+
+    from jaxcrystal.evaluation.screening import screen
+    from jaxcrystal.evaluation.screening_files import (
+        SCREENING_NAME,
+        require_writable,
+        table,
+        write_kept,
+        write_screening,
+    )
+    from jaxcrystal.sampling.writers import claim_folder
+
+    started = time.perf_counter()
+    source = Path(arguments.source)
+    if arguments.out is None:
+        if source.exists() and not source.is_dir():
+            raise RequestError(f"{source} is not a folder: say with --out where screening.csv shall go")
+        out = source
+        require_writable(out / SCREENING_NAME)
+    else:
+        if not source.exists():  # before the folder is made
+            raise DataError(f"{source} does not exist")
+        out = claim_folder(arguments.out)
+    screening = screen(
+        source,
+        novel_against=arguments.novel_against,
+        min_distance=arguments.min_distance,
+        density=density,
+        rank=arguments.rank,
+        processes=arguments.processes,
+    )
+    if arguments.out is not None:
+        write_kept(screening, source, out)
+    path = write_screening(screening, out)
+    print(table(screening))
+    print(f"{time.perf_counter() - started:.0f} s; written to {path}")
+    return 0
+
+
+def _range(text: str) -> tuple[float, float]:
+    from jaxcrystal.errors import RequestError
+
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        raise RequestError(f"--density is {text!r}; expected LOW,HIGH in g/cm³, such as 2,12") from None
+    return low, high
