@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from jaxcrystal.data.files import write_atomically, write_text
 from jaxcrystal.errors import DataError
@@ -141,7 +141,7 @@ def write_kept(screening: Screening, source: Path, folder: Path) -> list[Path]:
         except OSError as error:
             raise DataError(f"cannot read {cifs[entry.name]}: {error.strerror or error}") from error
         paths.append(folder / name)
-        write_atomically(paths[-1], lambda file, content=content: file.write(content), overwrite=False)
+        _write_bytes(paths[-1], content)
     return paths
 
 
@@ -175,6 +175,13 @@ def _cif(structure: "Structure") -> str:
         return str(CifWriter(structure, symprec=_CIF_SYMPREC))
     except Exception:  # spglib finds no group, or one that its standard cell does not show
         return str(CifWriter(structure))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    write_atomically(path, write, overwrite=False)
 
 
 def _formula(row: Screened) -> str:

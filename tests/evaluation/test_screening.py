@@ -121,7 +121,9 @@ def test_copies_of_real_crystals_are_duplicates(tmp_path) -> None:
         moved = structure.copy().translate_sites(range(len(structure)), rng.uniform(size=3))
         strained = structure.copy().apply_strain(0.02)
         both = (moved * (1, 2, 1)).perturb(0.002)
-        for number, copy in enumerate((structure, perturbed, turned, moved, strained, structure * (2, 1, 1), both)):
+        for number, copy in enumerate(
+            (structure, perturbed, turned, moved, strained, structure * (2, 1, 1), both)
+        ):
             copies[f"{name}-{number}"] = copy
     rows = by_name(screen(write_structures(tmp_path / "s.json", copies), processes=1))
     for name, row in rows.items():
