@@ -1,6 +1,5 @@
 """Which of a set of structures are worth keeping: neither odd, nor known, nor there already."""
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from jaxcrystal.evaluation.duplicates import novel, unique
 from jaxcrystal.evaluation.entries import Entry, load_entries
 from jaxcrystal.evaluation.geometry import Geometry, is_odd_density, is_short, measure
 from jaxcrystal.evaluation.workers import map_structures
-from jaxcrystal.sampling.writers import SUMMARY_NAME
+from jaxcrystal.sampling.run_folder import summary_rows
+from jaxcrystal.sampling.summary import SUMMARY_NAME
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -194,26 +194,6 @@ def ranking(scores: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, " n"]:
     return np.lexsort((places.mean(1), missing))
 
 
-def summary_rows(folder: Path) -> dict[str, dict[str, str]]:
-    """Returns the rows of a folder of `jaxcrystal sample` by id; none for other sources.
-
-    A complete run has all of them in its own summary, one that was stopped in those of its
-    parts (`parts/*/`).
-
-    Raises:
-      DataError: a summary that cannot be read.
-    """
-    rows = {}
-    own = folder / SUMMARY_NAME
-    for path in [own] if own.is_file() else sorted(folder.glob(f"parts/*/{SUMMARY_NAME}")):
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows.update({row["id"]: row for row in csv.DictReader(file) if row.get("id")})
-        except (OSError, ValueError, csv.Error) as error:
-            raise DataError(f"cannot read {path}: {error}") from error
-    return rows
-
-
 def _require_limits(min_distance: float | None, density: tuple[float, float] | None) -> None:
     if min_distance is not None and not (math.isfinite(min_distance) and min_distance >= 0):
         raise RequestError(f"the least distance is {min_distance} Å; it must be a number of at least 0")
@@ -252,7 +232,7 @@ def _groups(geometries: Sequence[Geometry | None], chosen: Sequence[int]) -> lis
 
 
 def _scores(entries: Sequence[Entry], folder: Path) -> Float[np.ndarray, "n 2"]:
-    rows = summary_rows(folder)
+    rows = {row["id"]: row for row in summary_rows(folder)}
     return np.array(
         [[_number(rows.get(entry.name, {}).get(name)) for name in SCORES] for entry in entries], float
     )

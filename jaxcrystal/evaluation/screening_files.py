@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from jaxcrystal.data.files import write_atomically, write_text
 from jaxcrystal.errors import DataError
-from jaxcrystal.evaluation.screening import SCORES, Screened, Screening, summary_rows
+from jaxcrystal.evaluation.screening import SCORES, Screened, Screening
+from jaxcrystal.sampling.run_folder import part_folders, summary_rows
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -163,9 +164,9 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 def _cifs(source: Path) -> dict[str, Path]:
     """Returns the CIF files that the sampler wrote, by id."""
-    rows = summary_rows(source)
-    files = [*source.glob("*.cif"), *source.glob("parts/*/*.cif")] if rows else []
-    return {path.stem: path for path in files if path.stem in rows}
+    names = {row["id"] for row in summary_rows(source)}
+    files = (path for place in (source, *part_folders(source)) for path in place.glob("*.cif"))
+    return {path.stem: path for path in files if path.stem in names}
 
 
 def _cif(structure: "Structure") -> str:

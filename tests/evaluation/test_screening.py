@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from jaxcrystal.data.readers import read_structures
 from jaxcrystal.data.writers import write_cif
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.evaluation import screening as module
-from jaxcrystal.evaluation.screening import ranking, screen, summary_rows
+from jaxcrystal.evaluation.screening import ranking, screen
 from jaxcrystal.evaluation.screening_files import file_names, screening_csv, table, write_kept
+from jaxcrystal.sampling.run_folder import RunFolder
 from tests.crystals import make_crystal
 
 SUMMARY = ("id", "formula", "letters", "requested_group", "status")
@@ -249,21 +251,23 @@ def test_scores_may_be_missing(tmp_path, columns) -> None:
         screen(folder, rank=True)
 
 
-def test_scores_of_a_run_in_parts(tmp_path) -> None:
-    """Rows of the parts while there is no summary of all, and that one alone when there is."""
+def test_a_run_in_parts(tmp_path) -> None:
+    """Scores and files of the sampler, while the run is under way and when it is complete."""
+    run = RunFolder(tmp_path / "run", {})
     for part, name in enumerate(("0001", "0002")):
-        folder = tmp_path / "run" / "parts" / f"{part:05d}"
-        write_run(folder, {name: perovskite(4.0)}, score_coords={name: str(part + 0.5)})
-    rows = summary_rows(tmp_path / "run")
-    assert {name: row["score_coords"] for name, row in rows.items()} == {"0001": "0.5", "0002": "1.5"}
-    (tmp_path / "run" / "summary.csv").write_text("id,score_coords\n0001,7\n")
-    assert {name: row["score_coords"] for name, row in summary_rows(tmp_path / "run").items()} == {
-        "0001": "7"
-    }
-    assert summary_rows(tmp_path / "nowhere") == {}
-    (tmp_path / "run" / "summary.csv").write_bytes(b"id\n\xff\xfe\n")
+        folder = run.path / "parts" / f"{part:05d}"
+        write_run(folder, {name: perovskite(4.0 + part)}, score_coords={name: str(1.5 - part)})
+    for _ in range(2):
+        found = screen(run.path, rank=True)
+        assert [(row.entry.name, row.scores[0]) for row in found.rows] == [("0002", 0.5), ("0001", 1.5)]
+        assert found.rows[1].duplicate_of == "0002"
+        (kept,) = write_kept(found, run.path, tmp_path / "kept")
+        assert kept.read_bytes() == (run.path / "parts" / "00001" / "0002.cif").read_bytes()
+        shutil.rmtree(tmp_path / "kept")
+        run.finish(2)
+    (run.path / "parts" / "00001" / "summary.csv").write_bytes(b"id\n\xff\xfe\n")
     with pytest.raises(DataError, match=r"cannot read .*summary\.csv"):
-        summary_rows(tmp_path / "run")
+        screen(run.path)
 
 
 def test_kept_structures_are_written(run_folder, tmp_path) -> None:

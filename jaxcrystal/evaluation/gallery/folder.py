@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 from jaxcrystal.errors import DataError
+from jaxcrystal.evaluation.screening_files import SCREENING_NAME
 from jaxcrystal.sampling.run_folder import part_folders
 
-SCREENING_NAME = "screening.csv"
 TRAJECTORIES = "trajectories"
 
 
