@@ -8,12 +8,12 @@ from jaxcrystal.environment import warn_if_broken
 if TYPE_CHECKING:
     from jaxcrystal.crystal import Crystal
     from jaxcrystal.data.prepare import prepare
-    from jaxcrystal.sampling.runner import sample
+    from jaxcrystal.sampling.runner import sample, sample_formula
     from jaxcrystal.training.loop import train
     from jaxcrystal.training.model import load_model
 
 __version__ = "0.1.0"
-__all__ = ["Crystal", "__version__", "load_model", "prepare", "sample", "train"]
+__all__ = ["Crystal", "__version__", "load_model", "prepare", "sample", "sample_formula", "train"]
 
 #: The module of every public name: loaded on first use, so that the import stays quick.
 _MODULES = {
@@ -21,6 +21,7 @@ _MODULES = {
     "load_model": "jaxcrystal.training.model",
     "prepare": "jaxcrystal.data.prepare",
     "sample": "jaxcrystal.sampling.runner",
+    "sample_formula": "jaxcrystal.sampling.runner",
     "train": "jaxcrystal.training.loop",
 }
 

@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import RequestError
+from jaxcrystal.sampling.formulas import FORMULA_UNITS, MAX_ATOMS
 from jaxcrystal.sampling.orders import SYMBOLS, Order, make_order
 from jaxcrystal.sampling.plan import Batch, Candidate, Shape, by_shape, make_batch
 from jaxcrystal.sampling.programs import BATCH_SIZE, Programs, is_out_of_memory
+from jaxcrystal.sampling.requests import Request, make_plan
 from jaxcrystal.sampling.samples import Sample, Samples, finish
 from jaxcrystal.training.model import Model, load_model
 
@@ -67,6 +69,53 @@ def sample(
         except ValueError as error:
             raise RequestError(str(error)) from error
     return sample_orders(orders, count, model, seed, config, batch_size, progress)
+
+
+def sample_formula(
+    formula: str,
+    count: int = 1,
+    space_group: int | str | Sequence[int | str] = "any",
+    *,
+    formula_units: Sequence[int] = FORMULA_UNITS,
+    max_atoms: int = MAX_ATOMS,
+    at_most: int | None = None,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Samples:
+    """Samples crystals of exactly one composition, on the likeliest Wyckoff letters that give it.
+
+    Args:
+      formula: such as `Cu2KSi`; it is reduced first.
+      count: structures in all; see `formulas.plan_formula` for how they are spread.
+      space_group: numbers (16-230) or symbols, `any`, or `common`, the 32 groups with most
+        structures in the model's training data.
+      formula_units: in the primitive cell.
+      max_atoms: in the primitive cell.
+      at_most: structures of one assignment of letters; None for any number.
+      model: see `sample`, as for the rest.
+      seed: of the draw.
+      config: of the sampler.
+      batch_size: structures computed together on each device.
+      progress: show a bar with structures/s.
+
+    Raises:
+      RequestError: a request that makes no sense, or no assignment gives this formula.
+      DataError: the model cannot be read.
+    """
+    model = model if isinstance(model, Model) else load_model(model)
+    request = Request(
+        space_group=space_group if isinstance(space_group, int | str) else tuple(space_group),
+        formula=formula,
+        formula_units=tuple(formula_units),
+        max_atoms=max_atoms,
+        at_most=at_most,
+        count=count,
+    )
+    plan = make_plan([request], model.letters, seed)
+    return sample_orders(plan.orders, plan.counts, model, seed, config, batch_size, progress)
 
 
 def sample_orders(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from jaxcrystal.data.convert import is_supergroup
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.sampling.samples import STATUS_WORDS, Sample
 
@@ -97,23 +98,25 @@ def describe(rows: Iterable[Row], max_rows: int = 16) -> tuple[str, list[str]]:
     """
     rows = iter(rows)
     first = list(islice(rows, max_rows))
-    total = valid = exact = 0
+    total = valid = 0
+    groups: Counter[tuple[int, int]] = Counter()
     formulas: Counter[str] = Counter()
     stopped: Counter[str] = Counter()
     for row in _chained(first, rows):
         total += 1
         valid += row["valid"] == "True"
-        exact += row["found_group"] == row["requested_group"]
+        groups[int(row["found_group"]), int(row["requested_group"])] += 1
         formulas[row["formula"]] += 1
         stopped[row["status"]] += 1
     lines = _table(first)
     if total > len(first):
         lines.append(f"... and {total - len(first)} more in {SUMMARY_NAME}")
-    commonest = ", ".join(f"{name} ({count})" for name, count in formulas.most_common(4))
+    exact = sum(count for (found, asked), count in groups.items() if found == asked)
+    higher = sum(count for (found, asked), count in groups.items() if found and is_supergroup(found, asked))
     lines += [
         "",
-        f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å), {exact} in the group asked for; "
-        f"commonest {commonest}",
+        f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å); {exact} in the group asked for, "
+        f"{higher - exact} in a supergroup of it; {_listed(formulas)}",
     ]
     return "\n".join(lines), describe_failures(stopped)
 
@@ -130,6 +133,13 @@ def describe_failures(counts: Mapping[str, int]) -> list[str]:
         for status, count in counts.items()
         if status != "ok"
     ]
+
+
+def _listed(formulas: Mapping[str, int]) -> str:
+    if len(formulas) == 1:
+        return f"all {next(iter(formulas))}"
+    commonest = ", ".join(f"{name} ({count})" for name, count in Counter(formulas).most_common(4))
+    return f"commonest {commonest}"
 
 
 def _chained(first: list[Row], rest: Iterator[Row]) -> Iterator[Row]:

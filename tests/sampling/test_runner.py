@@ -188,6 +188,15 @@ def test_from_a_model_folder(tiny_model, quick, tmp_path, perovskites) -> None:
     assert same(crystals[1], perovskites[1])
 
 
+def test_a_formula_is_met_exactly(tiny_model, quick) -> None:
+    crystals = jaxcrystal.sample_formula(
+        "BaTiO3", 6, [221, "P4mm"], formula_units=[1], model=tiny_model, config=quick, batch_size=4
+    )
+    assert [crystal.formula for crystal in crystals] == ["BaTiO3"] * 6
+    assert {crystal.space_group for crystal in crystals} <= {221, 99}
+    assert all(len(crystal.to_pymatgen(primitive=True)) == 5 for crystal in crystals)
+
+
 def test_steps_per_level_alone_keeps_the_models_schedule(tiny_model, monkeypatch) -> None:
     seen = []
 

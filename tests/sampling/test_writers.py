@@ -125,6 +125,16 @@ def test_table(crystals) -> None:
     assert not warnings
 
 
+def test_groups_are_counted(crystals) -> None:
+    """As asked for, higher, and neither."""
+    rows = [
+        summary_row(crystals[0]) | {"requested_group": "62", "found_group": g}
+        for g in ("62", "63", "221", "0", "14")
+    ]
+    text, _ = describe(rows)
+    assert "; 1 in the group asked for, 2 in a supergroup of it; all " in text
+
+
 def test_flags_are_told(crystals) -> None:
     flagged = Samples([replace(crystals[0], flags=Status.LATTICE_VECTORS), *crystals[1:]])
     text, (line,) = describe(map(summary_row, flagged))
