@@ -1,45 +1,65 @@
-"""How often Wyckoff letters occur in a data set, and letters drawn in that proportion.
+"""Which Wyckoff letters elements have in a data set, and letters drawn in that proportion.
 
 An assignment gives every site of every element a letter. A position without a free
-coordinate can hold one site of the whole crystal; the others any number.
+coordinate can hold one site of the whole crystal; the others any number. Structures of
+elements that are like those asked for count more than others: an anion is rarely found where
+a cation was.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from math import factorial, prod
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.elements import log_similarity
 from jaxcrystal.data.files import write_text
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.symmetry.wyckoff import wyckoff_position, wyckoff_positions
 
 #: The letters of the sites of each element; elements are not named here.
 Assignment = tuple[tuple[str, ...], ...]
-_FORMAT = "jaxcrystal-letters-1"
+#: The atomic numbers of the structures of an assignment, each in the order of its elements.
+Elements = tuple[tuple[int, ...], ...]
+Key = TypeVar("Key", bound=Hashable)
+_FORMAT = "jaxcrystal-letters-2"
 #: Weight, in sites, of what is known without data: every letter, the low multiplicities more.
 _PRIOR_SITES = 1.0
+#: Share of the chances that goes by frequency alone, whatever the elements.
+_BLIND_SHARE = 0.1
+#: Elements of equal standing that can be swapped in more ways than this are not told apart.
+MAX_SWAPS = 5040
 
 
 @dataclass(frozen=True, eq=False)
 class LetterFrequencies:
-    """Counts of letter assignments.
+    """Counts of letter assignments, and the elements that had them.
 
     Attributes:
       assignments: group -> sites per element, sorted, such as (1, 1, 2) -> assignment
         with elements in the same order -> number of structures.
+      elements: the same -> the elements of these structures; may lack some, or all.
     """
 
     assignments: Mapping[int, Mapping[tuple[int, ...], Mapping[Assignment, int]]]
+    elements: Mapping[int, Mapping[tuple[int, ...], Mapping[Assignment, Elements]]] = field(
+        default_factory=dict
+    )
+    _chances: dict[tuple[int, tuple[int, ...], tuple[int, ...]], dict[Assignment, float]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> "LetterFrequencies":
         """Counts the assignments of every structure of a data set."""
-        counts: dict[int, dict[tuple[int, ...], Counter[Assignment]]] = defaultdict(
-            lambda: defaultdict(Counter)
+        found: dict[int, dict[tuple[int, ...], dict[Assignment, list[tuple[int, ...]]]]] = defaultdict(
+            lambda: defaultdict(lambda: defaultdict(list))
         )
         for index in range(len(dataset)):
             group, sites = int(dataset.space_group[index]), dataset.sites(index)
@@ -47,20 +67,43 @@ class LetterFrequencies:
             by_element: dict[int, list[str]] = defaultdict(list)
             for element, letter in zip(dataset.species[sites], dataset.letters[sites], strict=True):
                 by_element[int(element)].append(names[letter])
-            assignment = _sorted_assignment(by_element.values())
-            counts[group][tuple(len(letters) for letters in assignment)][assignment] += 1
-        return cls({group: {k: dict(v) for k, v in kinds.items()} for group, kinds in counts.items()})
+            ordered = sorted(
+                ((tuple(sorted(letters)), element) for element, letters in by_element.items()),
+                key=lambda pair: (len(pair[0]), *pair),
+            )
+            assignment = tuple(letters for letters, _ in ordered)
+            counts = tuple(len(letters) for letters in assignment)
+            found[group][counts][assignment].append(tuple(element for _, element in ordered))
+        return cls._of_elements(found)
+
+    @classmethod
+    def _of_elements(
+        cls, found: Mapping[int, Mapping[tuple[int, ...], Mapping[Assignment, Sequence[tuple[int, ...]]]]]
+    ) -> "LetterFrequencies":
+        return cls(
+            {
+                g: {k: {a: len(x) for a, x in v.items()} for k, v in kinds.items()}
+                for g, kinds in found.items()
+            },
+            {
+                g: {k: {a: tuple(sorted(x)) for a, x in v.items()} for k, v in kinds.items()}
+                for g, kinds in found.items()
+            },
+        )
 
     def save(self, path: str | Path) -> None:
-        """Writes compact JSON."""
+        """Writes compact JSON: of each assignment, the atomic numbers of its structures in a row."""
         table = {
             str(group): {
-                ",".join(map(str, counts)): {" ".join("".join(x) for x in a): n for a, n in found.items()}
+                ",".join(map(str, counts)): {
+                    " ".join("".join(x) for x in a): [z for of_one in structures for z in of_one]
+                    for a, structures in found.items()
+                }
                 for counts, found in kinds.items()
             }
-            for group, kinds in sorted(self.assignments.items())
+            for group, kinds in sorted(self.elements.items())
         }
-        content = {"format": _FORMAT, "assignments": table}
+        content = {"format": _FORMAT, "elements": table}
         write_text(path, json.dumps(content, separators=(",", ":")))
 
     @classmethod
@@ -70,22 +113,62 @@ class LetterFrequencies:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise ValueError(f"format {content['format']!r}, expected {_FORMAT!r}")
-            return cls(
+            return cls._of_elements(
                 {
                     int(group): {
                         tuple(map(int, counts.split(","))): {
-                            tuple(tuple(x) for x in text.split(" ")): int(n) for text, n in found.items()
+                            tuple(tuple(x) for x in text.split(" ")): _rows(numbers, text.count(" ") + 1)
+                            for text, numbers in found.items()
                         }
                         for counts, found in kinds.items()
                     }
-                    for group, kinds in content["assignments"].items()
+                    for group, kinds in content["elements"].items()
                 }
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is not a table of letter frequencies: {error}") from error
 
-    def draw(self, rng: np.random.Generator, space_group: int, counts: Sequence[int]) -> Assignment:
-        """Draws letters in proportion to their frequency for this group and these counts.
+    def chances(
+        self, space_group: int, counts: Sequence[int], elements: Sequence[int] = ()
+    ) -> dict[Assignment, float]:
+        """Returns the chance of every assignment that the data has for these counts.
+
+        In proportion to the structures that have it, those of like elements counting more.
+
+        Args:
+          space_group: 1-230.
+          counts: inequivalent sites of each element.
+          elements: atomic numbers; none: all structures count the same.
+        Returns:
+          Assignment with elements in the order of `counts` -> chance, 1 in all; empty where the
+          data has no such structure.
+        """
+        key = space_group, tuple(counts), tuple(elements)
+        if key not in self._chances:
+            patterns = self.assignments.get(space_group, {}).get(tuple(sorted(counts)), {})
+            shares = Shares[Assignment](elements)
+            for pattern, number in patterns.items():
+                ways = [*swaps([len(letters) for letters in pattern], counts)]
+                assignments = [tuple(pattern[part] for part in way) for way in ways]
+                shares.add(assignments, ways, number, self.elements_of(space_group, pattern))
+            found = shares.of_each()
+            total = sum(found.values())
+            self._chances[key] = {assignment: share / total for assignment, share in found.items()}
+        return self._chances[key]
+
+    def elements_of(self, space_group: int, assignment: Assignment) -> Elements:
+        """Returns the elements of the structures of an assignment, as far as they are known."""
+        counts = tuple(len(letters) for letters in assignment)
+        return self.elements.get(space_group, {}).get(counts, {}).get(assignment, ())
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        space_group: int,
+        counts: Sequence[int],
+        elements: Sequence[int] = (),
+    ) -> Assignment:
+        """Draws letters by their `chances`.
 
         Where the data has no such structure, sites are drawn one by one in proportion to
         the letters of the group in the data, every letter possible, low multiplicities
@@ -95,6 +178,7 @@ class LetterFrequencies:
           rng: the source of randomness.
           space_group: 1-230.
           counts: inequivalent sites of each element.
+          elements: atomic numbers; none: only how often letters occur counts.
 
         Returns:
           The letters of each element's sites, in the order of `counts`.
@@ -105,21 +189,11 @@ class LetterFrequencies:
         counts = tuple(int(n) for n in counts)
         if not counts or min(counts) < 1:
             raise RequestError(f"each element needs 1 or more sites, got {list(counts)}")
-        order = np.argsort(counts, kind="stable")
-        found = self.assignments.get(space_group, {}).get(tuple(sorted(counts)))
-        if not found:
+        chances = self.chances(space_group, counts, elements)
+        if not chances:
             return self._draw_by_site(rng, space_group, counts)
-        options = sorted(found)
-        weights = np.array([found[option] for option in options], float)
-        option = options[rng.choice(len(options), p=weights / weights.sum())]
-
-        drawn: list[tuple[str, ...]] = [()] * len(counts)
-        for size in set(counts):  # elements of equal counts may be swapped
-            places = [place for place in order if counts[place] == size]
-            letters = [element for element in option if len(element) == size]
-            for place, which in zip(places, rng.permutation(len(letters)), strict=True):
-                drawn[place] = letters[which]
-        return tuple(drawn)
+        options = list(chances)
+        return options[rng.choice(len(options), p=list(chances.values()))]
 
     def site_weights(self, space_group: int) -> dict[str, float]:
         """Returns the weight of each letter of a group when sites are drawn one by one."""
@@ -152,6 +226,53 @@ class LetterFrequencies:
         return tuple(tuple(sorted(letters[end - size : end])) for end, size in zip(ends, counts, strict=True))
 
 
+class Shares(Generic[Key]):
+    """Structures shared among the assignments that they speak for.
+
+    A structure speaks for every way to give its sets of letters to the elements asked for. Most
+    of all structures are shared in proportion to how alike the elements are, a small part equally.
+
+    Args:
+      elements: atomic numbers asked for; none: all is shared equally.
+    """
+
+    def __init__(self, elements: Sequence[int] = ()) -> None:
+        self._elements = np.array(elements, int)
+        self._equal: dict[Key, float] = defaultdict(float)
+        self._alike: dict[Key, list[np.ndarray]] = defaultdict(list)
+
+    def add(
+        self, assignments: Sequence[Key], ways: Sequence[tuple[int, ...]], number: int, of_data: Elements
+    ) -> None:
+        """Adds the structures of one pattern.
+
+        Args:
+          assignments: what each way makes of the pattern; may be equal.
+          ways: for each element asked for, its place in the pattern.
+          number: of structures.
+          of_data: their elements, as far as they are known.
+        """
+        for assignment in assignments:
+            self._equal[assignment] += number / len(assignments)
+        if len(self._elements) and of_data:
+            data = np.array(of_data)
+            for assignment, way in zip(assignments, ways, strict=True):
+                self._alike[assignment].append(log_similarity(self._elements, data[:, way]))
+
+    def of_each(self) -> dict[Key, float]:
+        """Returns the structures of each assignment; their sum is that of all that were added."""
+        if not self._alike:
+            return dict(self._equal)
+        # Relative to the most alike structure of all: others may be too far away for any number.
+        nearest = max(float(logs.max()) for parts in self._alike.values() for logs in parts)
+        alike = {
+            key: sum(float(np.exp(logs - nearest).sum()) for logs in parts)
+            for key, parts in self._alike.items()
+        }
+        scale = (1.0 - _BLIND_SHARE) * sum(self._equal.values()) / sum(alike.values())
+        return {key: _BLIND_SHARE * share + scale * alike.get(key, 0.0) for key, share in self._equal.items()}
+
+
 def is_legal(space_group: int, assignment: Assignment) -> bool:
     """Returns whether no position without a free coordinate is used twice.
 
@@ -162,6 +283,29 @@ def is_legal(space_group: int, assignment: Assignment) -> bool:
     return all(n == 1 or wyckoff_position(space_group, letter).num_free > 0 for letter, n in used.items())
 
 
-def _sorted_assignment(elements: Iterable[Sequence[str]]) -> Assignment:
-    letters = (tuple(sorted(element)) for element in elements)
-    return tuple(sorted(letters, key=lambda element: (len(element), element)))
+def swaps(sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yields the ways to give parts of some sizes to places of the same sizes.
+
+    Args:
+      sizes: of the parts.
+      wanted: of the places; the same numbers, in any order.
+    Returns:
+      For each place the part that it gets. None at all where there are more than `MAX_SWAPS`.
+    """
+    different = sorted(set(wanted))
+    places = [[i for i, n in enumerate(wanted) if n == size] for size in different]
+    parts = [[i for i, n in enumerate(sizes) if n == size] for size in different]
+    if prod(factorial(len(members)) for members in parts) > MAX_SWAPS:
+        return
+    for choice in product(*(permutations(members) for members in parts)):
+        way = [0] * len(wanted)
+        for of_size, chosen in zip(places, choice, strict=True):
+            for place, part in zip(of_size, chosen, strict=True):
+                way[place] = part
+        yield tuple(way)
+
+
+def _rows(numbers: Sequence[int], width: int) -> list[tuple[int, ...]]:
+    if len(numbers) % width or not all(isinstance(z, int) and 0 < z <= 118 for z in numbers):
+        raise ValueError(f"{len(numbers)} atomic numbers of {width} elements")
+    return [tuple(numbers[n : n + width]) for n in range(0, len(numbers), width)]

@@ -145,7 +145,9 @@ def plan_formula(
     composition = tuple(atoms[symbol] for symbol in elements)
     if len(elements) > max_sites:
         raise RequestError(f"{name} has {len(elements)} elements; at most {max_sites} sites cannot hold them")
-    ranking = Ranking(composition, groups, fitting, frequencies, max_sites)
+    ranking = Ranking(
+        composition, groups, fitting, frequencies, max_sites, [atomic_number(symbol) for symbol in elements]
+    )
     if not ranking.number:
         looked = f"{named_groups(groups)} with {_units(fitting)} and at most {max_sites} sites"
         raise RequestError(

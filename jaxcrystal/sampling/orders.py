@@ -87,7 +87,7 @@ class Order:
         letters = self.letters
         if self.mode == "auto":
             rng = np.random.default_rng([seed, self.hash, number])
-            letters = frequencies.draw(rng, self.space_group, self.counts)
+            letters = frequencies.draw(rng, self.space_group, self.counts, self.elements)
         return tuple(letter for of_element in letters for letter in of_element)
 
 

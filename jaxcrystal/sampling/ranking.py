@@ -4,9 +4,9 @@ The weight of an assignment, in structures, is
 
     N + alpha * P(group, units) * P(letters | group, units)
 
-N is how often the training data has this group with these letters. Data forgets which element
-is on which letters, so a pattern's number is shared equally among the ways to give its sets of
-letters to the elements that make the composition right.
+N is how often the training data has this group with these letters. All structures whose sets of
+letters can be given to the elements so that the composition comes out right are shared among
+these ways, in all groups, those of like elements counting more (`frequencies.Shares`).
 
 P(letters | group, units) is the product of the frequency of each site's letter in the group,
 divided by the exact sum of that product over all assignments; P(group, units) is proportional
@@ -22,18 +22,15 @@ one can stand before one that was seen once.
 
 import heapq
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import count, permutations, product
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from jaxcrystal.data.batches import BUCKETS
-from jaxcrystal.data.frequencies import Assignment, LetterFrequencies
+from jaxcrystal.data.frequencies import Assignment, LetterFrequencies, Shares, swaps
 from jaxcrystal.sampling.assignments import AssignmentSpace
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-
-#: A pattern that fits the elements in more ways than this is as good as unseen.
-_MAX_WAYS = 5040
 
 
 class Ranked(NamedTuple):
@@ -89,6 +86,7 @@ class Ranking:
         units: Sequence[int],
         frequencies: LetterFrequencies,
         max_sites: int = BUCKETS[-1],
+        elements: Sequence[int] = (),
     ) -> None:
         """Counts the assignments.
 
@@ -98,6 +96,7 @@ class Ranking:
           units: formula units in the primitive cell, each once.
           frequencies: of the training data.
           max_sites: inequivalent sites of all elements.
+          elements: atomic numbers, as `formula`; none: whichever they are.
 
         Raises:
           RequestError: see `AssignmentSpace`.
@@ -110,12 +109,15 @@ class Ranking:
         self.number = sum(self.numbers.values())
 
         groups = dict.fromkeys(group for group, _ in spaces)
-        seen = {group: seen_assignments(group, formula, frequencies, max_sites) for group in groups}
-        asked = [seen[group].get(n, {}) for group, n in spaces]
-        self.seen = math.fsum(share for found in asked for share, _ in found.values())
-        self.alpha = 1.0 + math.fsum(
-            share for found in asked for share, number in found.values() if number == 1
-        )
+        seen = seen_assignments(groups, units, formula, frequencies, max_sites, elements)
+        self.seen = math.fsum(share for found in seen.values() for share, _ in found.values())
+        once = {
+            (source, *sorted(assignment))
+            for source, found in seen.items()
+            for assignment, (_, number) in found.items()
+            if number == 1
+        }
+        self.alpha = 1.0 + len(once)
         self.total = self.seen + self.alpha
 
         structures = {group: 1 + _structures(frequencies, group) for group in groups}
@@ -123,7 +125,7 @@ class Ranking:
         self._sources: dict[tuple[int, int], _Source] = {}
         for (group, n), space in spaces.items():
             log_prior = math.log(self.alpha * structures[group] / all_structures) - space.log_total(n)
-            self._sources[group, n] = _Source(space, n, log_prior, seen[group].get(n, {}))
+            self._sources[group, n] = _Source(space, n, log_prior, seen.get((group, n), {}))
 
     def weight(self, space_group: int, units: int, assignment: Assignment) -> tuple[float, float]:
         """Returns the weight of one assignment, and the part of it that was seen.
@@ -164,58 +166,52 @@ class Ranking:
                 heapq.heappush(heap, (-weight, next(numbers), origin, entry))
 
 
+#: (group, formula units) -> assignment -> structures that are its part, and those of its pattern.
+Seen = dict[tuple[int, int], dict[Assignment, tuple[float, int]]]
+
+
 def seen_assignments(
-    space_group: int, formula: Sequence[int], frequencies: LetterFrequencies, max_sites: int = BUCKETS[-1]
-) -> dict[int, dict[Assignment, tuple[float, int]]]:
-    """Finds the patterns of the data that give a formula.
+    space_groups: Iterable[int],
+    units: Sequence[int],
+    formula: Sequence[int],
+    frequencies: LetterFrequencies,
+    max_sites: int = BUCKETS[-1],
+    elements: Sequence[int] = (),
+) -> Seen:
+    """Finds the patterns of the data that give a formula, and shares their structures out.
 
     Args:
-      space_group: 1-230.
+      space_groups: 1-230.
+      units: formula units in the primitive cell.
       formula: atoms of each element in one formula unit.
       frequencies: of the training data.
       max_sites: patterns with more sites are left out.
+      elements: atomic numbers, as `formula`; none: whichever they are.
     Returns:
-      Formula units in the primitive cell -> assignment with elements in the order of the
-      formula -> the part of the pattern's structures that is this assignment's, and the
-      structures of the pattern.
+      See `Seen`; assignments have the elements in the order of the formula. Patterns that fit in
+      more than `frequencies.MAX_SWAPS` ways are left out.
     """
-    sizes = {p.letter: int(p.site_ops.sum()) for p in wyckoff_positions(space_group)}
-    found: dict[int, dict[Assignment, tuple[float, int]]] = defaultdict(dict)
-    for counts, patterns in frequencies.assignments.get(space_group, {}).items():
-        if len(counts) != len(formula) or sum(counts) > max_sites:
-            continue
-        for unordered, number in patterns.items():
-            pattern = [tuple(sorted(letters)) for letters in unordered]
-            atoms = [sum(sizes[letter] for letter in letters) for letters in pattern]
-            units, rest = divmod(sum(atoms), sum(formula))
-            if rest or sorted(atoms) != sorted(n * units for n in formula):
+    shares = Shares[tuple[int, int, Assignment]](elements)
+    numbers: dict[tuple[int, int, Assignment], int] = {}
+    for group in space_groups:
+        sizes = {p.letter: int(p.site_ops.sum()) for p in wyckoff_positions(group)}
+        for counts, patterns in frequencies.assignments.get(group, {}).items():
+            if len(counts) != len(formula) or sum(counts) > max_sites:
                 continue
-            ways = _ways(pattern, atoms, [n * units for n in formula])
-            found[units] |= {way: (number / len(ways), number) for way in ways}
-    return dict(found)
-
-
-def _ways(
-    pattern: Sequence[tuple[str, ...]], atoms: Sequence[int], wanted: Sequence[int]
-) -> list[Assignment]:
-    """Returns the different ways to give the sets of letters to elements of so many atoms."""
-    sizes = sorted(set(wanted))
-    members = [[i for i, n in enumerate(wanted) if n == size] for size in sizes]
-    letters = [[x for x, n in zip(pattern, atoms, strict=True) if n == size] for size in sizes]
-    number = math.prod(
-        math.factorial(len(group)) // math.prod(math.factorial(n) for n in Counter(group).values())
-        for group in letters
-    )
-    if number > _MAX_WAYS:
-        return []
-    ways = []
-    for choice in product(*(sorted(set(permutations(group))) for group in letters)):
-        way: list[tuple[str, ...]] = [()] * len(wanted)
-        for places, chosen in zip(members, choice, strict=True):
-            for place, element in zip(places, chosen, strict=True):
-                way[place] = element
-        ways.append(tuple(way))
-    return ways
+            for pattern, number in patterns.items():
+                atoms = [sum(sizes[letter] for letter in letters) for letters in pattern]
+                n, rest = divmod(sum(atoms), sum(formula))
+                wanted = [n * amount for amount in formula]
+                if rest or n not in units or sorted(atoms) != sorted(wanted):
+                    continue
+                ways = [*swaps(atoms, wanted)]
+                keys = [(group, n, tuple(pattern[part] for part in way)) for way in ways]
+                shares.add(keys, ways, number, frequencies.elements_of(group, pattern))
+                numbers |= dict.fromkeys(keys, number)
+    seen: Seen = defaultdict(dict)
+    for (group, n, assignment), share in shares.of_each().items():
+        seen[group, n][assignment] = share, numbers[group, n, assignment]
+    return dict(seen)
 
 
 def _structures(frequencies: LetterFrequencies, space_group: int) -> int:

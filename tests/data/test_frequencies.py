@@ -31,10 +31,19 @@ def test_every_structure_is_counted(aflow, frequencies):
 
 def test_round_trip(frequencies, tmp_path):
     frequencies.save(tmp_path / "letters.json")
-    assert LetterFrequencies.load(tmp_path / "letters.json").assignments == frequencies.assignments
+    loaded = LetterFrequencies.load(tmp_path / "letters.json")
+    assert loaded.assignments == frequencies.assignments
+    assert loaded.elements == frequencies.elements
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}'])
+def numbers(text):
+    return f'{{"format": "jaxcrystal-letters-2", "elements": {{"221": {{"1,1": {{"a b": {text}}}}}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"format": "other"}', numbers("[11, 17, 3]"), numbers("[0, 17]"), numbers("[11, 1.5]")],
+)
 def test_wrong_file(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(DataError, match="letter frequencies"):
@@ -48,6 +57,49 @@ def test_draws_follow_the_data():
     third = Counter("d" in {letters for (letters,) in assignment} for assignment in drawn)
     assert abs(third[True] / 4000 - 0.25) < 0.03
     assert abs(np.mean([assignment[0] == ("a",) for assignment in drawn]) - 1 / 3) < 0.03
+
+
+def test_elements_are_those_of_the_structures(aflow, frequencies):
+    """Each structure has its own, in the order of its assignment."""
+    for row in range(0, len(aflow), 7):
+        group, sites = int(aflow.space_group[row]), aflow.sites(row)
+        names = [p.letter for p in wyckoff_positions(group)]
+        pairs = Counter(
+            zip(aflow.species[sites].tolist(), (names[x] for x in aflow.letters[sites]), strict=True)
+        )
+        kinds = frequencies.elements[group]
+        assert any(
+            Counter((z, letter) for z, letters in zip(of_one, a, strict=True) for letter in letters) == pairs
+            for found in kinds.values()
+            for a, structures in found.items()
+            for of_one in structures
+        )
+
+
+def test_like_elements_take_like_letters():
+    """Perovskites: the large cation on a, as in the data, whichever order they are asked for in."""
+    counts, assignment = (1, 1, 1), (("a",), ("b",), ("c",))
+    table = LetterFrequencies(
+        {221: {counts: {assignment: 3}}},
+        {221: {counts: {assignment: ((56, 22, 8), (20, 22, 8), (38, 40, 8))}}},
+    )
+    chances = table.chances(221, counts, (38, 22, 8))
+    assert sum(chances.values()) == pytest.approx(1.0)
+    assert chances[("a",), ("b",), ("c",)] > 0.9
+    assert min(chances.values()) > 0.005  # nothing is ruled out
+    turned = table.chances(221, counts, (8, 38, 22))
+    assert turned[("c",), ("a",), ("b",)] == pytest.approx(chances[("a",), ("b",), ("c",)])
+    drawn = [table.draw(np.random.default_rng(n), 221, counts, (38, 22, 8)) for n in range(50)]
+    assert Counter(drawn)[assignment] > 40
+    # Elements like none in the data: the nearest decide.
+    assert max(table.chances(221, counts, (2, 10, 18)).values()) > 1 / 6
+
+
+def test_too_many_elements_to_swap():
+    letters = tuple((x,) for x in "abcdefgh")
+    table = LetterFrequencies({16: {(1,) * 8: {letters: 3}}})
+    assert table.chances(16, (1,) * 8) == {}
+    assert is_legal(16, table.draw(np.random.default_rng(0), 16, (1,) * 8))
 
 
 def test_counts_keep_the_order_of_the_elements():

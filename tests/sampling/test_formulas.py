@@ -166,9 +166,10 @@ def test_known_structures_stand_first(bundled) -> None:
         plan = plan_formula(formula, ANY_GROUP, 100, bundled)
         return [(row.order.space_group, row.order.wyckoff) for row in plan.rows[:rows]]
 
-    assert {(221, "O:c Ti:a Ba:b"), (221, "O:c Ti:b Ba:a")} == set(first("BaTiO3", 2))
-    assert {(225, "Na:a Cl:b"), (225, "Na:b Cl:a")} < set(first("NaCl", 4))
-    assert {(227, "O:e Mg:b Al:c"), (227, "O:e Mg:a Al:d")} < set(first("MgAl2O4", 3))
+    # Its three phases of low temperature are polar, and distortions of the cubic one.
+    assert (221, "O:c Ti:b Ba:a") in first("BaTiO3", 6)
+    assert first("NaCl", 1) == [(225, "Na:a Cl:b")]
+    assert (227, "O:e Mg:a Al:d") in first("MgAl2O4", 2)
     assert (136, "O:f Ti:a") in first("TiO2", 12)
     assert (216, "S:c Zn:a") in first("ZnS", 16)
 
