@@ -1,5 +1,6 @@
 """The installed jax computes rightly where jax 0.10.2 and 0.11.0 do not."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -87,6 +88,22 @@ def test_no_warning_of_a_sound_release(release: str, monkeypatch: pytest.MonkeyP
 def test_cores_have_equal_parts_of_a_batch(cores: int, batch_size: int | None, count: int) -> None:
     """Of at least eight structures; without a batch to share, every core is a device."""
     assert environment.num_devices(cores, batch_size) == count
+
+
+def test_training_has_threads_to_spare(monkeypatch) -> None:
+    """Devices that wait for one another must not be all that XLA has threads for."""
+    for name in ("PJRT_NPROC", "XLA_FLAGS"):  # set first, so that they are as before at the end
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    environment.use_all_cores()
+    assert "PJRT_NPROC" not in os.environ
+    environment.use_all_cores(64)
+    devices = environment.num_devices(environment.num_cpus(), 64)
+    assert os.environ["PJRT_NPROC"] == str(3 * devices)
+    monkeypatch.setenv("PJRT_NPROC", "5")  # what the user has set is left alone
+    environment.use_all_cores(64)
+    assert os.environ["PJRT_NPROC"] == "5"
 
 
 def test_double_precision_holds_inside_only() -> None:

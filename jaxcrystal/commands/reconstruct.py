@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
         choices=("letters", "free", "drawn"),
         default=["letters", "free"],
         help="what is given beside the group and elements. letters: the Wyckoff letters; free: the number "
-        "of sites of each element, which move freely; drawn: the same, with letters drawn by frequency",
+        "of sites of each element, which move freely; drawn: the same, on letters that like elements have",
     )
     what.add_argument(
         "--max-targets", type=int, metavar="N", help="at most so many, drawn by --seed (default: all)"

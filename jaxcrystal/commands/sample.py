@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   64 crystals of group 221 with one inequivalent site each of Ba, Ti and O; the Wyckoff
-  letters of the sites are drawn by how often they occur in the training data:
+  letters of the sites are drawn by what like elements have in the training data:
     jaxcrystal sample --space-group 221 --sites Ba=1,Ti=1,O=1 --count 64 --out run1
 
   the cubic perovskite BaTiO3: Ba on 1a, Ti on 1b, O on 3c:
@@ -76,7 +76,7 @@ def add(commands: Commands) -> None:
     )
     sites.add_argument(
         "--formula",
-        help="exact composition, such as Cu2KSi, on the letters that give it, those first that are frequent "
+        help="exact composition, such as Cu2KSi, on the letters that give it, those first that are likeliest "
         "in the training data",
     )
     sites.add_argument(
@@ -93,8 +93,8 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--letters",
         choices=("auto", "free", "given"),
-        help="with --sites, --chemical-system and --like. auto (default): Wyckoff letters are drawn by how "
-        "often they occur in the training data for this group and these counts, so that atoms stay on "
+        help="with --sites, --chemical-system and --like. auto (default): Wyckoff letters are drawn as like "
+        "elements have them in the training data, for this group and these counts, so that atoms stay on "
         "them and the composition is exact; free: every site moves freely and may fall on a special "
         "position, which decides the composition; given: with --like, the letters of its structures",
     )

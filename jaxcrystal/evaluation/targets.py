@@ -4,7 +4,7 @@ What is given, the contract, decides how hard the task is, so contracts never sh
 
     letters   group and Wyckoff letters, as DiffCSP++ and its like
     free      group and number of sites, sites free: the paper's
-    drawn     group and number of sites, letters drawn by their frequency
+    drawn     group and number of sites, letters drawn as like elements have them
 """
 
 from dataclasses import dataclass

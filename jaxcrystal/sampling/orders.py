@@ -26,7 +26,7 @@ _SYMBOLS = (
 #: Element symbols by atomic number; slot 0 is padding.
 SYMBOLS = tuple(_SYMBOLS.split())
 
-#: Sites drawn by frequency, all free, or on given letters.
+#: Letters drawn as like elements have them, all sites free, or on given letters.
 SiteMode = Literal["auto", "free", "given"]
 
 
@@ -38,8 +38,8 @@ class Order:
       space_group: 16-230.
       elements: atomic numbers, ascending.
       counts: inequivalent sites of each element.
-      mode: `given`, the sites are on `letters`; `auto`, letters are drawn by their
-        frequency in the model's training data; `free`, sites move in three dimensions.
+      mode: `given`, the sites are on `letters`; `auto`, letters are drawn as
+        like elements have them in the model's training data; `free`, sites move in three dimensions.
       letters: of each element's sites; empty unless `given`.
     """
 

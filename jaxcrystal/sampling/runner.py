@@ -47,7 +47,7 @@ def sample(
       model: a model or its folder; the bundled one by default.
       seed: a structure is the same to the last bit at the same seed, whatever else is
         drawn with it and on however many devices, on one machine and with one batch size.
-      letters: for numbers of sites: `auto` draws Wyckoff letters by their frequency in
+      letters: for numbers of sites: `auto` draws Wyckoff letters by what like elements have in
         the training data, `free` lets every site move in three dimensions.
       steps_per_level: Langevin steps at each noise level.
       config: all settings of the sampler; by default those that go with the model.
