@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	rm -rf demo
-	$(BIN)/jaxcrystal sample --space-group 221 --wyckoff Ba=a,Ti=b,O=c --count 16 --trajectory 5 --out demo
+	$(BIN)/jaxcrystal sample --space-group Pnma --wyckoff Ca=c,Ti=b,O=cd --count 16 --trajectory 5 --out demo
 	$(BIN)/jaxcrystal view demo --trajectory
 
 test: $(VENV)/.installed-dev
