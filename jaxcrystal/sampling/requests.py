@@ -17,6 +17,8 @@ from jaxcrystal.sampling.orders import Order, atomic_number, make_order, parse_s
 #: Words for sets of groups: every supported one, or those most frequent in the training data.
 ANY, COMMON = "any", "common"
 NUM_COMMON = 32
+#: Rows of a plan that are shown.
+_MAX_ROWS = 1000
 _KINDS = ("sites", "wyckoff", "formula", "chemical_system", "like")
 
 
@@ -95,7 +97,7 @@ class Plan:
     counts: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
-    def describe(self, max_rows: int = 40) -> str:
+    def describe(self, max_rows: int = _MAX_ROWS) -> str:
         """Returns the orders, one a line, the first of them if there are many."""
         rows = [f"{count:>8,}  {order.text}" for order, count in zip(self.orders, self.counts, strict=True)]
         more = [f"{'...':>8}  and {len(rows) - max_rows:,} more"] if len(rows) > max_rows else []
@@ -148,7 +150,7 @@ def _orders(
             max_atoms=request.max_atoms,
             at_most=request.at_most,
         )
-        return plan.orders, plan.counts, [plan.describe()]
+        return plan.orders, plan.counts, [plan.describe(_MAX_ROWS)]
     orders = [
         make_order(group, sites, "auto" if request.letters == "given" else request.letters)
         for group in groups

@@ -12,23 +12,10 @@ from pymatgen.core import Lattice, Structure
 from jaxcrystal.data.writers import write_cif, write_extxyz, write_json, write_poscar
 from jaxcrystal.errors import DataError
 from jaxcrystal.evaluation.entries import Entry, load_entries, ordered
-from jaxcrystal.sampling.orders import make_order
 from jaxcrystal.sampling.writers import write_samples
 from tests.crystals import make_crystal
-from tests.sampling.conftest import make_tiny_model
 
 ALL = ("cif", "extxyz", "json", "poscar")
-
-
-@pytest.fixture(scope="module")
-def samples():
-    from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.sampling.runner import sample_orders
-
-    model = make_tiny_model()
-    config = LangevinConfig(model.schedule, steps_per_level=2, trajectory_every=1)
-    orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(225, {"Na": "a", "Cl": "b"})]
-    return sample_orders(orders, 2, model, 0, config, progress=False)
 
 
 @pytest.mark.parametrize("formats", [("cif",), ("extxyz",), ("json",), ("poscar",), ALL])

@@ -17,24 +17,11 @@ from jaxcrystal.evaluation.gallery.content import gallery_content
 from jaxcrystal.evaluation.gallery.folder import trajectory_files
 from jaxcrystal.evaluation.gallery.page import MARKER, render
 from jaxcrystal.sampling.audit import find_group
-from jaxcrystal.sampling.orders import make_order
 from jaxcrystal.sampling.run_folder import RunFolder, summary_rows
 from jaxcrystal.sampling.writers import write_samples
-from tests.sampling.conftest import make_tiny_model
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
 HOSTILE = "</script><script>alert(1)</script><b>&\u2028'\""
-
-
-@pytest.fixture(scope="module")
-def samples():
-    from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.sampling.runner import sample_orders
-
-    model = make_tiny_model()
-    config = LangevinConfig(model.schedule, steps_per_level=2, trajectory_every=1)
-    orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(225, {"Na": "a", "Cl": "b"})]
-    return sample_orders(orders, 2, model, 0, config, progress=False)
 
 
 @pytest.fixture
