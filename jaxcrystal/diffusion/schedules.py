@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -36,7 +37,10 @@ class NoiseSchedule:
 
     def at(self, time: Float[Array, "*batch"]) -> Float[Array, "*batch 2"]:
         """Returns (σ_X, σ_L) at a time from 0 (most noise) to 1 (least)."""
-        time = jnp.asarray(time)[..., None]
+        return self.at_each(jnp.asarray(time)[..., None])
+
+    def at_each(self, time: Float[Array, "*batch times"]) -> Float[Array, "*batch 2"]:
+        """Returns (σ_X, σ_L), each at a time of its own; one time serves both."""
         high = jnp.log(jnp.asarray([self.coords_max, self.lattice_max], time.dtype))
         low = jnp.log(jnp.asarray([self.coords_min, self.lattice_min], time.dtype))
         return jnp.exp(high + (low - high) * time)
@@ -51,3 +55,35 @@ SCHEDULES = {
     "default": NoiseSchedule(),
     "paper": NoiseSchedule(coords_max=6.0, coords_min=0.001**0.5, lattice_max=6.0, lattice_min=0.1**0.5),
 }
+
+
+def draw_levels(
+    key: Array, schedule: NoiseSchedule, untied_share: float, batch: int
+) -> Float[Array, "batch 2"]:
+    """Draws (σ_X, σ_L) for the structures of a batch.
+
+    Times of the schedule are stratified: every batch sees its whole range evenly. For a share of
+    the structures the two σ are drawn one by one instead, from all that the named schedules span,
+    so that the network can be sampled with a schedule that it was not trained for.
+
+    Args:
+      key: of this draw.
+      schedule: of the other structures.
+      untied_share: of the structures, rounded to whole ones.
+      batch: structures.
+    """
+    untied = round(untied_share * batch)
+    tied = batch - untied
+    times = (jnp.arange(batch) - untied + jax.random.uniform(key, (batch,))) / max(tied, 1)
+    sigmas = schedule.at(times)
+    if not untied:
+        return sigmas
+    spanned = (schedule, *SCHEDULES.values())
+    widest = NoiseSchedule(
+        coords_max=max(s.coords_max for s in spanned),
+        coords_min=min(s.coords_min for s in spanned),
+        lattice_max=max(s.lattice_max for s in spanned),
+        lattice_min=min(s.lattice_min for s in spanned),
+    )
+    alone = widest.at_each(jax.random.uniform(jax.random.fold_in(key, 1), (batch, 2)))
+    return jnp.where(jnp.arange(batch)[:, None] < untied, alone, sigmas)

@@ -40,6 +40,8 @@ class OptimizerConfig:
       ema_decay: of the averaged weights, which are what is sampled with.
       constrained_share: share of the updates with sites held on their Wyckoff positions;
         the others leave all sites free.
+      untied_share: share of the structures of a batch whose two noise levels are drawn one by
+        one, from all that the named schedules span, rather than as the schedule pairs them.
     """
 
     steps: int = 20_000
@@ -50,12 +52,14 @@ class OptimizerConfig:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     constrained_share: float = 0.5
+    untied_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
             raise ValueError(f"steps {self.steps} and batch_size {self.batch_size} must be at least 1")
-        if not 0.0 <= self.constrained_share <= 1.0:
-            raise ValueError(f"constrained_share is {self.constrained_share}; it is a share from 0 to 1")
+        for name in ("constrained_share", "untied_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class TrainConfig:
       out: run folder; holds the model, its checkpoints and its logs.
       seed: of weights, batches and noise.
       start_from: model folder whose weights the run starts from; empty: random weights. Its
-        network must be the same; parameters that it lacks are fresh.
+        network must be the same, but may have fewer interaction blocks: those that it lacks are
+        fresh, and begin by adding nothing to the outputs.
       joint: coordinates and lattice are noised together and both losses come from one
         evaluation; off: the paper's coordinate term, which sees clean cells only, at
         twice the cost. Validation reports the paper's terms either way.

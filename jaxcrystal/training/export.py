@@ -1,6 +1,7 @@
 """The model of a run: the weights it starts from and the model folders it writes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.frequencies import LetterFrequencies
 from jaxcrystal.errors import DataError
-from jaxcrystal.models.scores import count_params, init_params
+from jaxcrystal.models.scores import NetworkConfig, count_params, init_params
 from jaxcrystal.training.checkpoints import Progress
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.folder import save_best
@@ -76,7 +77,7 @@ def first_params(config: TrainConfig, crystal: Crystal) -> tuple[Any, int]:
     if not config.start_from:
         return fresh, 0
     model = load_model(config.start_from)
-    if model.network != config.network:
+    if not _is_grown(model.network, config.network):
         raise DataError(f"{config.start_from} holds another network than the configuration asks for")
 
     def merged(fresh: Any, given: Any) -> Any:
@@ -85,3 +86,11 @@ def first_params(config: TrainConfig, crystal: Crystal) -> tuple[Any, int]:
         return {name: merged(leaf, given[name]) if name in given else leaf for name, leaf in fresh.items()}
 
     return merged(fresh, model.params), int(model.info.get("steps", 0))
+
+
+def _is_grown(given: NetworkConfig, asked: NetworkConfig) -> bool:
+    """Returns whether a network is another one, with or without more interaction blocks."""
+    dimenet = given.dimenet
+    if dimenet.blocks < asked.dimenet.blocks and not dimenet.last_output_only:
+        dimenet = replace(dimenet, blocks=asked.dimenet.blocks)
+    return replace(given, dimenet=dimenet) == asked

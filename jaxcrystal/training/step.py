@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss
-from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.diffusion.schedules import NoiseSchedule, draw_levels
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import EstimateFn, NetworkConfig, NoiseEstimate, make_estimate_fn
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
@@ -134,8 +134,7 @@ def make_update(
     def update(state: TrainState, crystals: Crystal, rows: Array | None = None) -> tuple[TrainState, Metrics]:
         key_time, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
         batch = crystals.species.shape[0] if rows is None else rows.shape[0]
-        # Stratified times: every batch sees the whole range of noise evenly.
-        times = (jnp.arange(batch) + jax.random.uniform(key_time, (batch,))) / batch
+        sigmas = draw_levels(key_time, config.schedule, config.optimizer.untied_share, batch)
         run = gradient_of
         if mesh is not None:
             # Said outright: left to the compiler, the sorts of the neighbour search gather the batch.
@@ -143,7 +142,7 @@ def make_update(
             specs = (whole, parts, parts, parts if rows is None else whole, parts)
             run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False)
         keys = jax.random.split(key_noise, batch)
-        gradient, (coords, lattice) = run(state.params, keys, config.schedule.at(times), crystals, rows)
+        gradient, (coords, lattice) = run(state.params, keys, sigmas, crystals, rows)
         updates, opt_state = optimizer.update(gradient, state.opt_state)
         params = optax.apply_updates(state.params, updates)
         # The average starts from the first weights: forget them as fast as they change.

@@ -1,10 +1,11 @@
 """Noise schedules."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.schedules import SCHEDULES, NoiseSchedule
+from jaxcrystal.diffusion.schedules import SCHEDULES, NoiseSchedule, draw_levels
 
 
 def test_paper_levels():
@@ -43,3 +44,24 @@ def test_times_and_levels_agree(x64):
 def test_impossible_schedules(settings, message):
     with pytest.raises(ValueError, match=message):
         NoiseSchedule(**settings)
+
+
+def test_levels_of_a_batch_cover_the_schedule_evenly():
+    schedule = NoiseSchedule()
+    sigmas = np.asarray(draw_levels(jax.random.key(0), schedule, 0.0, 16))
+    bounds = np.asarray(schedule.at(jnp.linspace(0.0, 1.0, 17)))
+    assert (sigmas <= bounds[:-1] * (1 + 1e-5)).all()
+    assert (sigmas >= bounds[1:] * (1 - 1e-5)).all()
+
+
+def test_a_share_of_the_levels_is_untied():
+    """Those span every named schedule, one σ independent of the other; the rest stay as they are."""
+    schedule = NoiseSchedule(coords_max=1.0)
+    sigmas = np.asarray(draw_levels(jax.random.key(0), schedule, 0.75, 4000))
+    untied, tied = np.log(sigmas[:3000]), sigmas[3000:]
+    assert abs(np.corrcoef(untied.T)[0, 1]) < 0.06
+    np.testing.assert_allclose(untied.max(0), np.log([6.0, 6.0]), atol=0.02)
+    np.testing.assert_allclose(untied.min(0), np.log([0.02, 0.1**0.5]), atol=0.02)
+    bounds = np.asarray(schedule.at(jnp.linspace(0.0, 1.0, 1001)))
+    assert (tied <= bounds[:-1] * (1 + 1e-5)).all()
+    assert (tied >= bounds[1:] * (1 - 1e-5)).all()

@@ -4,11 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.models.scores import make_estimate_fn
+from jaxcrystal.training.export import first_params
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.logs import read_rows
 from jaxcrystal.training.loop import train, usable
@@ -83,6 +89,31 @@ def test_a_run_starts_from_the_weights_of_another(trained, tmp_path):
     other = replace(second, out=str(tmp_path / "third"), network=replace(config.network, graph=graph))
     with pytest.raises(DataError, match="another network"):
         train(other, progress=False)
+
+
+def test_a_network_grows_without_a_change_of_what_it_says(trained, tmp_path):
+    config, first = trained
+    small = load_model(first)
+    dimenet = replace(config.network.dimenet, blocks=config.network.dimenet.blocks + 1)
+    grown = replace(config, start_from=str(first), network=replace(config.network, dimenet=dimenet))
+    crystal = jax.tree.map(
+        lambda a: jnp.asarray(a[0]), to_crystals(load_or_prepare(config.data.train), np.arange(1), 4, False)
+    )
+    params, steps = first_params(grown, crystal)
+    assert steps == 6
+    assert len(jax.tree.leaves(params)) > len(jax.tree.leaves(small.params))
+    sigma = jnp.asarray([0.3, 1.0])
+    capacity = ImageCapacity.free(4)
+    one, two = (
+        make_estimate_fn(network, capacity)(weights, crystal, sigma)
+        for network, weights in ((config.network, small.params), (grown.network, params))
+    )
+    assert np.abs(one.coords).max() > 0.0
+    np.testing.assert_array_equal(one.coords, two.coords)
+    np.testing.assert_array_equal(one.lattice, two.lattice)
+    fewer = replace(config.network, dimenet=replace(dimenet, blocks=0))
+    with pytest.raises(DataError, match="another network"):  # blocks are never thrown away
+        first_params(replace(grown, network=fewer), crystal)
 
 
 def test_a_run_folder_is_never_overwritten(trained):
