@@ -12,7 +12,15 @@ from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.data import convert
 from jaxcrystal.data.symmetrize import Rejected, find_letter
 from jaxcrystal.errors import Status
-from jaxcrystal.sampling.audit import STRICT_SYMPREC, SYMPREC, Audit, audit, find_group, primitive_cell
+from jaxcrystal.sampling.audit import (
+    MIN_DISTANCE,
+    STRICT_SYMPREC,
+    SYMPREC,
+    Audit,
+    audit,
+    find_group,
+    primitive_cell,
+)
 from jaxcrystal.sampling.orders import SYMBOLS, Order
 from jaxcrystal.sampling.plan import Candidate, letter_indices
 from jaxcrystal.symmetry.groups import group_tables
@@ -168,7 +176,7 @@ def finish(
     """Makes the final crystal of a sampler's state, on the host in float64.
 
     A constrained site is projected exactly on its subspace; a free one on the special
-    position that its images nearer than `merge_distance` surround.
+    position that its nearest images surround.
 
     Args:
       candidate: what was asked for.
@@ -176,7 +184,8 @@ def finish(
       lattice_params: [6].
       flags: `Status` bits.
       scores: [2] sizes of the final scores.
-      merge_distance: Å.
+      merge_distance: Å; what the network saw as one atom. Images of a free site nearer than
+        this, or than two atoms can be in a valid crystal, are one.
       frames: coordinates [frames, max_nodes, 3] and lattice parameters [frames, 6].
     """
     order = candidate.order
@@ -185,7 +194,7 @@ def finish(
     crystal, letters = (
         _projected(state, candidate.letters)
         if candidate.letters is not None
-        else _merged(state, merge_distance)
+        else _merged(state, max(merge_distance, MIN_DISTANCE))
     )
     lattice, species, all_coords, site_index = expand_crystal(crystal)
     first_atoms = np.searchsorted(site_index, np.arange(sites))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +14,8 @@ from jaxcrystal.sampling import programs, runner
 from jaxcrystal.sampling.orders import make_order
 from jaxcrystal.sampling.plan import Candidate, shape_of
 from jaxcrystal.sampling.runner import sample, sample_orders, unseen_elements
-from jaxcrystal.sampling.samples import Samples
+from jaxcrystal.sampling.samples import Sample, Samples, finish
+from jaxcrystal.symmetry.lattice import params_from_lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
@@ -152,6 +154,21 @@ def test_free_sites_end_exactly_on_special_positions(tiny_model, quick) -> None:
             np.testing.assert_array_equal(crystal.crystal.site_ops[site], position.site_ops)
         sizes = [wyckoff_position(47, letter).multiplicity for letter in crystal.letters]
         assert len(crystal.species) == sum(sizes)
+
+
+def test_images_of_a_site_too_near_for_two_atoms_end_as_one() -> None:
+    """Group 47 mirrors x: an atom at x has an image at a distance of 2 x a."""
+    order = make_order(47, {"Na": 1}, "free")
+    lengths, angles = jnp.array([5.0, 6.0, 7.0]), jnp.full(3, 90.0)
+    params = np.asarray(params_from_lengths_angles(lengths, angles, 47))
+
+    def finished(distance: float) -> Sample:
+        coords = np.array([[0.5 * distance / 5.0, 0.2, 0.3]])
+        return finish(Candidate(0, order, 0, None), coords, params, 0, np.zeros(2), 0.3)
+
+    assert finished(0.45).valid
+    assert len(finished(0.45).species) == 4
+    assert len(finished(0.55).species) == 8
 
 
 def test_several_groups_stand_in_the_order_asked_for(tiny_model, quick) -> None:
