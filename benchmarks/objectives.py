@@ -1,7 +1,7 @@
 """Trains variants of a configuration for equal times and compares their held-out losses.
 
 python -m benchmarks.objectives --train train.npz --validation val.npz [--more both.npz]
-    [--minutes 3] [--only base lr_2e-3 ...] [--work DIR] [--name objectives]
+    [--set KEY=VALUE ...] [--minutes 3] [--only base lr_2e-3 ...] [--work DIR] [--name objectives]
 
 Every variant starts from random weights, sees structures of 3 and 4 inequivalent sites (one
 half of the data, few shapes to compile) and trains on one core for so long; the number of
@@ -96,7 +96,8 @@ def main() -> None:
     parser.add_argument("--train", required=True, help="prepared training structures")
     parser.add_argument("--validation", required=True, help="prepared held-out structures")
     parser.add_argument("--more", help="prepared training structures of the variant `more data`")
-    parser.add_argument("--config", default="configs/mp.toml", help="what the variants differ from")
+    parser.add_argument("--config", default="configs/mp_first.toml", help="what the variants differ from")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of all variants")
     parser.add_argument("--minutes", type=float, default=3.0, help="of training, each")
     parser.add_argument("--only", nargs="+", choices=tuple(VARIANTS), help="variants (default: all)")
     parser.add_argument("--structures", type=int, default=256, help="of the validation file")
@@ -188,7 +189,8 @@ def train_one(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
     name = arguments.one
     overrides = [text.format(more=work / "more.npz") for text in VARIANTS[name]]
-    config = load(TrainConfig, arguments.config, [f"data.train={work / 'train.npz'}", *overrides])
+    shared = [f"data.train={work / 'train.npz'}", *arguments.set]
+    config = load(TrainConfig, arguments.config, [*shared, *overrides])
     config = replace(config, out=str(work / name), data=replace(config.data, validation=""), start_from="")
     rate = measure(config, None, _FEW)["mixture_structures_per_second"]
     steps = max(1, round(60 * arguments.minutes * rate / config.optimizer.batch_size))
