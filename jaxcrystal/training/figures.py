@@ -40,11 +40,11 @@ def draw_losses(out: Path) -> Path | None:
                     linewidth=1.0,
                     label=f"σ = {sigma:.3g}",
                 )
-            axes.set_title(f"validation, {term}, {kind} sites, by noise level")
+            axes.set_title(f"validation, {term}, {kind} sites")
             axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for axes in grid.flat:
         axes.set_xlabel("updates")
-        axes.set_ylabel("mean squared error of the noise")
+        axes.set_ylabel("mean squared error")
         axes.spines[["top", "right"]].set_visible(False)
     path = out / "losses.png"
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
