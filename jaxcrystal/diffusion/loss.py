@@ -4,24 +4,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise, move_sites
-from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.graph.reduction import minkowski_coefficients
-from jaxcrystal.models.scores import EstimateFn, num_free_coords, project_displacement
-from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import free_params, lattice_matrix
+from jaxcrystal.models.scores import EstimateFn, num_free_coords
+from jaxcrystal.symmetry.lattice import free_params
 
-_TRANSLATIONS = 2
-#: Coordinate and lattice losses by level of the released model, free sites.
-_LONG_RUN = (
-    (1.0, 0.94, 0.49, 0.17, 0.09, 0.11, 0.15, 0.21, 0.26, 0.37),
-    (0.37, 0.50, 0.41, 0.25, 0.23, 0.17, 0.14, 0.12, 0.15, 0.21),
-)
 #: Groups below have free angles: they train the coordinates only.
 FIRST_LATTICE_GROUP = 16
 
@@ -72,12 +62,7 @@ def denoising_loss(
 
 
 def joint_loss(
-    estimate: EstimateFn,
-    params: Any,
-    key: Array,
-    crystal: Crystal,
-    sigma: Float[Array, "2"],
-    wrapped: bool = False,
+    estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, sigma: Float[Array, "2"]
 ) -> DenoisingLoss:
     """Returns both losses from one evaluation, at noise on the lattice and the coordinates.
 
@@ -93,53 +78,7 @@ def joint_loss(
     noised = jax.tree.map(lambda a, b: jnp.where(usable, a, b), noised, crystal)
     coords_noise = coord_noise(key_coords, noised)
     guess = estimate(params, move_sites(noised, sigma[0] * coords_noise), sigma)
-    if wrapped:
-        coords_noise = wrapped_noise(coords_noise, noised, sigma[0])
     return _losses(crystal, guess.coords - coords_noise, guess.lattice - params_noise, usable)
-
-
-def wrapped_noise(
-    noise: Float[Array, "max_nodes 3"], crystal: Crystal, sigma: Float[Array, ""]
-) -> Float[Array, "max_nodes 3"]:
-    """Returns the mean of the noise over all that lead to the same crystal by lattice translations.
-
-    -1/σ of it is the score of a normal distribution wrapped on the lattice. A constrained site
-    has the translations of its subspace.
-
-    Args:
-      noise: unit noise of each site, in its subspace.
-      crystal: whose lattice it is.
-      sigma: Å.
-    """
-    tables = group_tables()
-    primitive = jnp.asarray(tables.primitive, noise.dtype)[crystal.space_group] @ lattice_matrix(
-        crystal.lattice_params, crystal.space_group
-    )
-    steps = np.arange(-_TRANSLATIONS, _TRANSLATIONS + 1.0)
-    grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
-    vectors = jnp.asarray(grid, noise.dtype) @ minkowski_coefficients(primitive) @ primitive
-    nodes = noise.shape[0]
-    inside = jax.vmap(lambda v: project_displacement(jnp.broadcast_to(v, (nodes, 3)), crystal))(vectors)
-    inside = ((inside - vectors[:, None]) ** 2).sum(-1).T < 1e-4
-    moves = noise[:, None] + vectors / sigma
-    weights = jax.nn.softmax(jnp.where(inside, -0.5 * (moves**2).sum(-1), -jnp.inf), axis=-1)
-    return jnp.where(crystal.node_mask[:, None], jnp.einsum("nt,ntx->nx", weights, moves), 0.0)
-
-
-def level_weights(name: str, sigma: Float[Array, "2"]) -> Float[Array, "2"]:
-    """Returns the weights of the coordinate and the lattice loss at a noise level.
-
-    `min_snr`: min(SNR, 5) / SNR of noise estimates, data of 1 Å and 2 lattice units. `inverse`:
-    one over the loss of a long run, which is where learned weights (a logarithm of the variance
-    for each level) settle.
-    """
-    if name == "uniform":
-        return jnp.ones(2, sigma.dtype)
-    if name == "min_snr":
-        return jnp.minimum(1.0, 5.0 * (sigma / jnp.asarray([1.0, 2.0])) ** 2)
-    levels, losses = -jnp.log(NoiseSchedule().sigmas()), jnp.asarray(_LONG_RUN)
-    here = [jnp.interp(-jnp.log(s), x, y) for s, x, y in zip(sigma, levels.T, losses, strict=True)]
-    return 1.0 / jnp.stack(here) / (1.0 / losses).mean(1)
 
 
 def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal, Array, Array]:

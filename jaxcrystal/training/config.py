@@ -103,16 +103,12 @@ class TrainConfig:
       joint: coordinates and lattice are noised together and both losses come from one
         evaluation; off: the paper's coordinate term, which sees clean cells only, at
         twice the cost. Validation reports the paper's terms either way.
-      wrapped_target: the noise is averaged over lattice translations (joint only).
-      level_weights: `uniform`, `min_snr` or `inverse`, see `diffusion.loss.level_weights`.
     """
 
     out: str = "runs/model"
     seed: int = 0
     start_from: str = ""
     joint: bool = True
-    wrapped_target: bool = False
-    level_weights: str = "uniform"
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     schedule: NoiseSchedule = NoiseSchedule()

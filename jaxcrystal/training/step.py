@@ -1,7 +1,7 @@
 """One update of the weights, and the losses by noise level."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss, level_weights
+from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule, draw_levels
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import EstimateFn, NetworkConfig, NoiseEstimate, make_estimate_fn
@@ -95,7 +95,7 @@ def make_update(
     """
     estimate = make_estimate_fn(config.network, capacity)
     optimizer = make_optimizer(config.optimizer)
-    loss = partial(joint_loss, wrapped=config.wrapped_target) if config.joint else denoising_loss
+    loss = joint_loss if config.joint else denoising_loss
 
     def losses_of(
         estimate: EstimateFn, params: Any, keys: Array, sigmas: Array, crystals: Crystal
@@ -119,9 +119,7 @@ def make_update(
         def add_chunk(total: Any, chunk: Any) -> tuple[Any, None]:
             def objective(params: Any) -> tuple[Array, Array]:
                 losses = losses_of(estimate, params, *chunk)
-                weights = jax.vmap(lambda s: level_weights(config.level_weights, s))(chunk[1])
-                by_term = jnp.stack([losses.coords, losses.lattice], -1)
-                means = share * (weights * by_term).sum(0)
+                means = share * jnp.stack([losses.coords.sum(), losses.lattice.sum()])
                 return 0.5 * means.sum(), means
 
             return jax.tree.map(jnp.add, total, jax.grad(objective, has_aux=True)(params)), None

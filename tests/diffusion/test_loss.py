@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.loss import denoising_loss, joint_loss, wrapped_noise
-from jaxcrystal.diffusion.noise import collapsed, coord_noise
+from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
+from jaxcrystal.diffusion.noise import collapsed
 from jaxcrystal.models.scores import NoiseEstimate
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from tests.crystals import make_crystal, pad, stack, to_device
@@ -114,18 +114,3 @@ def test_collapsed_cells_are_left_out(loss):
     assert (kept > 0.1).all()
     assert (kept < 0.95).all()
     assert not collapsed(jax.tree.map(lambda leaf: leaf[0], crystals))
-
-
-@pytest.mark.parametrize(("kind", "translation"), [(0, [1, 0, -1]), (1, [1, 0, 0])])
-def test_wrapped_noise_is_periodic(kind, translation, x64):
-    """The c positions of group 62 lie in a plane across b: they have the translations of that plane."""
-    crystal = jax.tree.map(lambda a: a[kind], batch_of_kinds(4.0))
-    noise = coord_noise(jax.random.key(0), crystal)
-    sigma = jnp.float64(1.5)
-    move = jnp.asarray(translation) * 4.0 / sigma
-    moved = noise.at[0].add(move)
-    wrapped = wrapped_noise(noise, crystal, sigma)
-    np.testing.assert_allclose(wrapped_noise(moved, crystal, sigma), wrapped, atol=2e-3)
-    assert np.linalg.norm(wrapped) < 0.9 * np.linalg.norm(noise)
-    # A small one stays what it is.
-    np.testing.assert_allclose(wrapped_noise(noise, crystal, jnp.float64(0.1)), noise, atol=1e-6)
