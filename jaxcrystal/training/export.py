@@ -89,8 +89,10 @@ def first_params(config: TrainConfig, crystal: Crystal) -> tuple[Any, int]:
 
 
 def _is_grown(given: NetworkConfig, asked: NetworkConfig) -> bool:
-    """Returns whether a network is another one, with or without more interaction blocks."""
+    """Returns whether a network has the weights of another one, and may have more blocks."""
     dimenet = given.dimenet
     if dimenet.blocks < asked.dimenet.blocks and not dimenet.last_output_only:
         dimenet = replace(dimenet, blocks=asked.dimenet.blocks)
-    return replace(given, dimenet=dimenet) == asked
+    # No weight depends on which images are one atom.
+    graph = replace(given.graph, merge_distance=asked.graph.merge_distance)
+    return replace(given, dimenet=dimenet, graph=graph) == asked

@@ -70,9 +70,11 @@ def test_a_run_starts_from_the_weights_of_another(trained, tmp_path):
 
     # The paper's two terms, too, make a training step.
     still = replace(config.optimizer, steps=2, learning_rate=1e-12)
+    merging = replace(config.network.graph, merge_distance=0.6)
     second = replace(
         config,
         out=str(tmp_path / "second"),
+        network=replace(config.network, graph=merging),
         start_from=str(tmp_path / "older"),
         data=replace(config.data, validation=""),
         optimizer=still,
@@ -80,6 +82,7 @@ def test_a_run_starts_from_the_weights_of_another(trained, tmp_path):
     )
     trained = load_model(train(second, progress=False))
     assert trained.info["steps"] == 6 + 2
+    assert trained.network.graph == merging
     params = trained.params
     assert not params["EmbeddingBlock_0"].pop("free_sites").any()
     model.params["EmbeddingBlock_0"].pop("free_sites")
