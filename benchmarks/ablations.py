@@ -95,7 +95,7 @@ def main() -> None:
     model = load_model(arguments.model)
     dataset = choose(Dataset.load(arguments.data), arguments.targets, arguments.max_sites, arguments.seed)
     targets, clock = Targets.from_dataset(dataset), CompileClock()
-    base = LangevinConfig(model.schedule)
+    base = LangevinConfig(model.sampling_schedule)
     results: dict[str, Any] = {
         "arguments": vars(arguments) | {"data": Path(arguments.data).name},
         "model": model.info,

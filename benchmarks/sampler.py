@@ -113,7 +113,7 @@ def time_parts(
     keys = jax.random.split(jax.random.key(0), batch)
     states = jax.jit(jax.vmap(init_state))(keys, crystals)
     states = states._replace(crystal=crystals)
-    langevin = LangevinConfig(model.schedule)
+    langevin = LangevinConfig(model.sampling_schedule)
 
     def step(params: Any, keys: Array, states: LangevinState) -> LangevinState:
         return jax.vmap(lambda k, s: langevin_step(estimate, params, k, s, sigma, langevin))(keys, states)
@@ -139,7 +139,7 @@ def time_parts(
 def time_sampling(model: Model, crystals: Crystal, capacity: ImageCapacity, name: str) -> dict[str, Any]:
     """Times whole samplings at T = 80."""
     batch = crystals.species.shape[0]
-    config = LangevinConfig(model.schedule, steps_per_level=80)
+    config = LangevinConfig(model.sampling_schedule, steps_per_level=80)
     estimate = make_estimate_fn(model.network, capacity)
     keys = jax.random.split(jax.random.key(0), batch)
     timing = measure(

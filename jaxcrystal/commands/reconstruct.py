@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     use_all_cores()
     model = load_model(arguments.model)
-    config = _langevin_config(arguments, model.schedule)
+    config = _langevin_config(arguments, model.sampling_schedule)
     if arguments.dask is not None:
         require_scheduler(arguments.dask)
     out = claim_folder(arguments.out)

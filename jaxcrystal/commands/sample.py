@@ -212,7 +212,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model)
     try:
         config = LangevinConfig(
-            model.schedule,
+            model.sampling_schedule,
             steps_per_level=arguments.steps_per_level,
             lattice_temperature=arguments.tau,
             alternating=arguments.alternating,

@@ -1,6 +1,7 @@
 """Noise schedules: paired levels of σ for the coordinates and the lattice."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,14 @@ class NoiseSchedule:
     def sigmas(self, dtype: DTypeLike = jnp.float32) -> Float[Array, "levels 2"]:
         """Returns (σ_X, σ_L) of every level, most noise first."""
         return self.at(jnp.linspace(0.0, 1.0, self.levels, dtype=dtype))
+
+    def down_to(self, coords_min: float) -> "NoiseSchedule":
+        """Returns the part that ends at this σ_X (Å), in as many levels; all of it if it ends before."""
+        if not self.coords_min < coords_min < self.coords_max:
+            return self
+        time = math.log(self.coords_max / coords_min) / math.log(self.coords_max / self.coords_min)
+        lattice_min = self.lattice_max * (self.lattice_min / self.lattice_max) ** time
+        return replace(self, coords_min=coords_min, lattice_min=lattice_min)
 
 
 #: Named schedules. `paper`: σ_X² from 36 to 0.001 Å², σ_L² from 36 to 0.1, its public code's.

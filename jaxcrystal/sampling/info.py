@@ -38,13 +38,14 @@ def describe_model(folder: str | Path | None = None) -> str:
     """
     model = load_model(folder)
     network, schedule, info = model.network.dimenet, model.schedule, dict(model.info)
-    elements = info.pop("elements", [])
+    sampled, elements = model.sampling_schedule, info.pop("elements", [])
     lines = [
         f"model: {folder or 'bundled'}",
         f"network: {count_params(model.params):,} numbers; {network.blocks} blocks, {network.hidden} wide; "
         f"the nearest {model.network.graph.max_neighbors} atoms within {model.network.graph.cutoff:g} Å",
         f"noise: {schedule.levels} levels, σ_X {schedule.coords_max:g} to {schedule.coords_min:g} Å, "
         f"σ_L {schedule.lattice_max:g} to {schedule.lattice_min:g}",
+        f"sampled: down to σ_X {sampled.coords_min:g} Å and σ_L {sampled.lattice_min:.3g}",
         f"letters: of structures in {len(model.letters.assignments)} space groups",
         f"elements seen ({len(elements)}): {' '.join(SYMBOLS[z] for z in elements)}",
     ]

@@ -65,7 +65,9 @@ def sample(
     model = model if isinstance(model, Model) else load_model(model)
     if steps_per_level is not None:
         try:
-            config = replace(config or LangevinConfig(model.schedule), steps_per_level=steps_per_level)
+            config = replace(
+                config or LangevinConfig(model.sampling_schedule), steps_per_level=steps_per_level
+            )
         except ValueError as error:
             raise RequestError(str(error)) from error
     return sample_orders(orders, count, model, seed, config, batch_size, progress)
@@ -198,7 +200,7 @@ def sample_stream(
         raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
     if not candidates:
         return
-    config = config or LangevinConfig(model.schedule)
+    config = config or LangevinConfig(model.sampling_schedule)
     shapes = by_shape(candidates)
     # No more devices than there is work for.
     local = jax.local_devices()

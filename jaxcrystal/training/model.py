@@ -27,6 +27,9 @@ from jaxcrystal.models.scores import NetworkConfig
 
 FORMAT = "jaxcrystal-model-1"
 
+#: Å. Steps are better spent above: the last one, which takes the noise out, does the rest.
+_LEAST_SAMPLED = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -45,6 +48,11 @@ class Model:
     params: Any
     letters: LetterFrequencies
     info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sampling_schedule(self) -> NoiseSchedule:
+        """The levels to sample with: of those it was trained for, down to 0.05 Å."""
+        return self.schedule.down_to(_LEAST_SAMPLED)
 
     def save(self, folder: str | Path) -> None:
         """Writes the three files, each whole or not at all."""

@@ -1,5 +1,7 @@
 """Noise schedules."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +46,19 @@ def test_times_and_levels_agree(x64):
 def test_impossible_schedules(settings, message):
     with pytest.raises(ValueError, match=message):
         NoiseSchedule(**settings)
+
+
+def test_a_schedule_cut_short_pairs_its_levels_as_before(x64):
+    whole = NoiseSchedule()
+    cut = whole.down_to(0.05)
+    assert (cut.levels, cut.coords_max, cut.lattice_max) == (10, 1.5, 6.0)
+    sigmas = cut.sigmas(jnp.float64)
+    np.testing.assert_allclose(sigmas[-1, 0], 0.05, rtol=1e-12)
+    times = jnp.log(1.5 / sigmas[:, 0]) / math.log(1.5 / 0.02)
+    np.testing.assert_allclose(whole.at(times), sigmas, rtol=1e-12)
+    assert cut.down_to(0.05) == cut
+    assert cut.down_to(0.02) == cut
+    assert cut.down_to(2.0) == cut  # nothing would be left
 
 
 def test_levels_of_a_batch_cover_the_schedule_evenly():

@@ -223,7 +223,7 @@ def test_steps_per_level_alone_keeps_the_models_schedule(tiny_model, monkeypatch
 
     monkeypatch.setattr(runner, "sample_orders", catch)
     sample(221, PEROVSKITE, model=tiny_model, steps_per_level=7)
-    assert seen == [LangevinConfig(tiny_model.schedule, steps_per_level=7)]
+    assert seen == [LangevinConfig(tiny_model.sampling_schedule, steps_per_level=7)]
 
 
 def test_unseen_elements(tiny_model) -> None:
