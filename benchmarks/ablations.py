@@ -1,13 +1,15 @@
 """What each setting of the sampler does to reconstruction, one changed at a time.
 
 python -m benchmarks.ablations --data test.npz [--targets 100] [--max-sites 4] [--samples 1]
-    [--contract letters free drawn] [--model DIR] [--seed 0] [--processes 2] [--name ablations]
+    [--min-free-coords 0] [--only steps_per_level schedule] [--contract letters free drawn]
+    [--model DIR] [--seed 0] [--processes 2] [--name ablations]
 
 T = 10, 20, 40, 80; τ = 0, 0.15, 0.3, 1; joint and alternating updates; with and without the
-last denoising step, around the sampler's defaults. For each: match rate at k = 1 (all
-targets are the denominator), share of valid samples, errors of the lattice over all and
-over the matched samples, and seconds of sampling. All settings see the same targets and
-starting points, so that differences are surer than the standard errors say.
+last denoising step; σ_X of the last level and the number of levels, around the sampler's
+defaults. For each: match rate at k = 1 (all targets are the denominator) and of all samples,
+share of valid samples, errors of the lattice over all and over the matched samples, and
+seconds of sampling. All settings see the same targets and starting points, so that
+differences are surer than the standard errors say.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
@@ -24,15 +27,24 @@ from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
 from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose
 from jaxcrystal.sampling.programs import compiled
-from jaxcrystal.training.model import load_model
+from jaxcrystal.training.model import Model, load_model
 
-#: Setting of `LangevinConfig` -> values that are tried.
-ABLATIONS: dict[str, tuple[Any, ...]] = {
-    "steps_per_level": (10, 20, 40, 80),
-    "lattice_temperature": (0.0, 0.15, 0.3, 1.0),
-    "alternating": (False, True),
-    "denoise": (False, True),
-}
+#: Settings of `LangevinConfig` that are changed.
+ABLATIONS = ("steps_per_level", "lattice_temperature", "alternating", "denoise", "schedule")
+
+
+def values_of(setting: str, model: Model) -> dict[str, Any]:
+    """Returns the values of a setting that are tried, by the names they get in the table."""
+    if setting == "schedule":
+        ends = {f"down to {end:g} Å": model.schedule.down_to(end) for end in (0.02, 0.03, 0.05, 0.1)}
+        return ends | {"20 levels": replace(model.sampling_schedule, levels=20)}
+    values = {
+        "steps_per_level": (10, 20, 40, 80),
+        "lattice_temperature": (0.0, 0.15, 0.3, 1.0),
+        "alternating": (False, True),
+        "denoise": (False, True),
+    }
+    return {str(value): value for value in values[setting]}
 
 
 class CompileClock:
@@ -66,7 +78,8 @@ def report(contract: str, label: str, figures: dict[str, Any]) -> None:
     )
     match = figures["match"]
     print(
-        f"{contract:8s} {label:28s} match {match['rate']:6.1%} ± {match['standard_error']:.1%}, "
+        f"{contract:8s} {label:28s} match {match['rate']:6.1%} ± {match['standard_error']:.1%} "
+        f"(all samples {figures['match_of_samples']:.1%}), "
         f"valid {figures['valid']:6.1%}, lengths {lengths[0]:6.1%} (matched {lengths[1]:.1%}), "
         f"volume {volumes[0]:7.1%} ({volumes[1]:.1%}), {figures['seconds']:5.0f} s "
         f"({figures['compile_seconds']:.0f} s compilation)",
@@ -81,6 +94,8 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--targets", type=int, default=100)
     parser.add_argument("--max-sites", type=int, default=4)
+    parser.add_argument("--min-free-coords", type=int, default=0, help="of the targets, at their letters")
+    parser.add_argument("--only", nargs="+", choices=ABLATIONS, default=ABLATIONS, help="settings")
     parser.add_argument(
         "--samples", type=int, default=1, help="of each target; the match rate is of the first"
     )
@@ -93,7 +108,9 @@ def main() -> None:
 
     use_all_cores()
     model = load_model(arguments.model)
-    dataset = choose(Dataset.load(arguments.data), arguments.targets, arguments.max_sites, arguments.seed)
+    dataset = choose(Dataset.load(arguments.data), None, arguments.max_sites)
+    hard = Targets.from_dataset(dataset).free_coords >= arguments.min_free_coords
+    dataset = choose(dataset.select(np.flatnonzero(hard)), arguments.targets, None, arguments.seed)
     targets, clock = Targets.from_dataset(dataset), CompileClock()
     base = LangevinConfig(model.sampling_schedule)
     results: dict[str, Any] = {
@@ -126,14 +143,14 @@ def main() -> None:
         done: dict[LangevinConfig, dict[str, Any]] = {}
         table = results[contract] = {"random start": run(contract, base, random_start=True)}
         report(contract, "random start", table["random start"])
-        for setting, values in ABLATIONS.items():
+        for setting in arguments.only:
             table[setting] = {}
-            for value in values:
+            for label, value in values_of(setting, model).items():
                 config = replace(base, **{setting: value})
                 if config not in done:
                     done[config] = run(contract, config)
-                table[setting][str(value)] = done[config]
-                report(contract, f"{setting} = {value}", done[config])
+                table[setting][label] = done[config]
+                report(contract, f"{setting}: {label}", done[config])
                 save(arguments.name, results)
 
 
