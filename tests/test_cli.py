@@ -142,6 +142,7 @@ def test_elements_never_seen_are_a_warning(sample_arguments, tmp_path, capsys, m
         (["--formula-units", "1,x"], {"sites": ("--formula", "NaCl")}, "--formula-units is '1,x'"),
         (["--processes", "2"], {}, "need --distributed"),
         (["--steps-per-level", "0"], {}, "--steps-per-level is 0"),
+        (["--best-of", "0"], {}, "--best-of is 0"),
         (["--batch-size", "-1"], {}, "--batch-size is -1"),
         (["--tau", "-1"], {}, "--tau is -1.0"),
         (["--seed", "-1"], {}, "seed is -1"),

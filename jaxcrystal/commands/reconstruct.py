@@ -80,6 +80,13 @@ def add(commands: Commands) -> None:
     how.add_argument(
         "--steps-per-level", type=int, default=20, metavar="T", help="Langevin steps at each noise level"
     )
+    how.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run N chains for each sample and keep the one that the network finds likeliest",
+    )
     how.add_argument("--tau", type=float, default=0.15, help="temperature of the lattice")
     how.add_argument(
         "--alternating", action="store_true", help="update coordinates and lattice in turn (twice the time)"
@@ -112,7 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     at_least_1(
         arguments,
-        *("samples_per_target", "max_targets", "max_sites", "steps_per_level", "batch_size", "processes"),
+        *("samples_per_target", "max_targets", "max_sites", "steps_per_level", "best_of"),
+        *("batch_size", "processes"),
     )
     formats = parse_formats(arguments.format)
 
@@ -202,6 +210,7 @@ def _langevin_config(arguments: argparse.Namespace, schedule: "NoiseSchedule") -
     return LangevinConfig(
         schedule,
         steps_per_level=arguments.steps_per_level,
+        best_of=arguments.best_of,
         lattice_temperature=arguments.tau,
         alternating=arguments.alternating,
         denoise=arguments.denoise,

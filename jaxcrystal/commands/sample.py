@@ -151,6 +151,14 @@ def add(commands: Commands) -> None:
         help="Langevin steps at each of the noise levels; time is proportional to it",
     )
     how.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run N chains for each crystal and keep the one that the network finds likeliest on these "
+        "sites; time is proportional to it",
+    )
+    how.add_argument(
         "--tau",
         type=float,
         default=0.15,
@@ -186,7 +194,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.sampling.writers import parse_formats
 
     # All that can be wrong is looked at before anything slow begins.
-    at_least_1(arguments, "steps_per_level", "batch_size")
+    at_least_1(arguments, "steps_per_level", "best_of", "batch_size")
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
     if not arguments.tau >= 0:
@@ -214,6 +222,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = LangevinConfig(
             model.sampling_schedule,
             steps_per_level=arguments.steps_per_level,
+            best_of=arguments.best_of,
             lattice_temperature=arguments.tau,
             alternating=arguments.alternating,
             denoise=arguments.denoise,

@@ -44,6 +44,7 @@ class LangevinConfig:
       denoise: the very last step goes to the network's noise-free estimate of the coordinates,
         X ← X - σ_X ε̂_X, and leaves the lattice.
       trajectory_every: keep every n-th state; 0: only the last.
+      best_of: chains of each structure, of which the likeliest is kept, see `likelihood`.
     """
 
     schedule: NoiseSchedule = NoiseSchedule()
@@ -54,10 +55,13 @@ class LangevinConfig:
     alternating: bool = False
     denoise: bool = True
     trajectory_every: int = 0
+    best_of: int = 1
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
             raise ValueError(f"steps_per_level is {self.steps_per_level}; it must be at least 1")
+        if self.best_of < 1:
+            raise ValueError(f"best_of is {self.best_of}; it must be at least 1")
         total = self.schedule.levels * self.steps_per_level
         if self.trajectory_every and total % self.trajectory_every:
             raise ValueError(

@@ -46,6 +46,7 @@ def describe_work(
     # Nearly every parameter is a weight of a dense layer and is used once for each edge.
     per_edge = 2.0 * count_params(model.params)
     steps = config.schedule.levels * config.steps_per_level * (2 if config.alternating else 1)
+    steps *= config.best_of
     operations = 0.0
     for shape, members in shapes.items():
         rows = (batch_size or default_rows(model.network, shape, devices[0])) * len(devices)

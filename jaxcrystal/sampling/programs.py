@@ -13,7 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcrystal.ahead import Ahead
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.batches import empty_crystals
-from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.likelihood import anneal_best
 from jaxcrystal.diffusion.noise import start
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
@@ -153,7 +154,7 @@ def compiled(
     estimate = make_estimate_fn(network, shape.capacity)
 
     def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
-        states, trajectory = anneal(estimate, params, _keys(seed, hashes, numbers), templates, config)
+        states, trajectory = anneal_best(estimate, params, _keys(seed, hashes, numbers), templates, config)
         crystal = states.crystal
         frames = None if trajectory is None else (trajectory.frac_coords, trajectory.lattice_params)
         return crystal.frac_coords, crystal.lattice_params, states.status, states.scores, frames

@@ -32,6 +32,7 @@ def sample(
     seed: int = 0,
     letters: str = "auto",
     steps_per_level: int | None = None,
+    best_of: int | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     progress: bool = False,
@@ -50,6 +51,7 @@ def sample(
       letters: for numbers of sites: `auto` draws Wyckoff letters by what like elements have in
         the training data, `free` lets every site move in three dimensions.
       steps_per_level: Langevin steps at each noise level.
+      best_of: chains run for each crystal, of which the likeliest is kept; time is proportional.
       config: all settings of the sampler; by default those that go with the model.
       batch_size: structures computed together on each device (all local ones are used; see
         `environment.use_all_cores` for CPUs), by default what suits it; changes results by
@@ -63,13 +65,7 @@ def sample(
     groups = [space_group] if isinstance(space_group, int | str) else list(space_group)
     orders = [make_order(group, sites, letters) for group in groups]
     model = model if isinstance(model, Model) else load_model(model)
-    if steps_per_level is not None:
-        try:
-            config = replace(
-                config or LangevinConfig(model.sampling_schedule), steps_per_level=steps_per_level
-            )
-        except ValueError as error:
-            raise RequestError(str(error)) from error
+    config = _changed(config, model, steps_per_level=steps_per_level, best_of=best_of)
     return sample_orders(orders, count, model, seed, config, batch_size, progress)
 
 
@@ -83,6 +79,7 @@ def sample_formula(
     at_most: int | None = None,
     model: Model | str | Path | None = None,
     seed: int = 0,
+    best_of: int | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     progress: bool = False,
@@ -99,6 +96,7 @@ def sample_formula(
       at_most: structures of one assignment of letters; None for any number.
       model: see `sample`, as for the rest.
       seed: of the draw.
+      best_of: chains run for each crystal, of which the likeliest is kept.
       config: of the sampler.
       batch_size: structures computed together on each device.
       progress: show a bar with structures/s.
@@ -117,6 +115,7 @@ def sample_formula(
         count=count,
     )
     plan = make_plan([request], model.letters, seed)
+    config = _changed(config, model, best_of=best_of)
     return sample_orders(plan.orders, plan.counts, model, seed, config, batch_size, progress)
 
 
@@ -265,6 +264,15 @@ def unseen_elements(orders: Sequence[Order], model: Model) -> list[str]:
     """Returns the symbols of ordered elements that the model's training data does not have."""
     seen = set(model.info.get("elements", range(1, len(SYMBOLS))))
     return [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
+
+
+def _changed(config: LangevinConfig | None, model: Model, **settings: int | None) -> LangevinConfig:
+    """Returns the settings of the sampler with those on top that are given."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        return replace(config or LangevinConfig(model.sampling_schedule), **given)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def _shrink(programs: Programs, shape: Shape, error: Exception) -> None:

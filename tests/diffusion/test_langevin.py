@@ -438,7 +438,11 @@ def test_denoising_leaves_a_flagged_structure_alone():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"steps_per_level": 0}, "at least 1"), ({"trajectory_every": 7}, "divide the 200 steps")],
+    [
+        ({"steps_per_level": 0}, "at least 1"),
+        ({"best_of": 0}, "best_of is 0"),
+        ({"trajectory_every": 7}, "divide the 200 steps"),
+    ],
 )
 def test_impossible_settings(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -25,14 +25,15 @@ def test_time_is_proportional_to_the_work(tiny_model, monkeypatch) -> None:
     monkeypatch.setattr(estimate, "_product_rate", lambda: 1e6)
     order = make_order(221, {"Ba": "a", "Ti": "b", "O": "c"})
 
-    def hours(count, steps):
+    def hours(count, steps, best_of=1):
         candidates = make_candidates([order], [count], tiny_model)
-        config = LangevinConfig(tiny_model.schedule, steps_per_level=steps)
+        config = LangevinConfig(tiny_model.schedule, steps_per_level=steps, best_of=best_of)
         text = estimate.describe_work(candidates, tiny_model, config)
         return float(re.search(r"about ([\d.]+) h", text).group(1))
 
     assert hours(12800, 20) == pytest.approx(2 * hours(6400, 20), rel=0.01)
     assert hours(6400, 40) == pytest.approx(2 * hours(6400, 20), rel=0.01)
+    assert hours(6400, 20, best_of=3) == pytest.approx(3 * hours(6400, 20), rel=0.01)
 
 
 def test_rate_of_this_machine() -> None:

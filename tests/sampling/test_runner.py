@@ -214,7 +214,7 @@ def test_a_formula_is_met_exactly(tiny_model, quick) -> None:
     assert all(len(crystal.to_pymatgen(primitive=True)) == 5 for crystal in crystals)
 
 
-def test_steps_per_level_alone_keeps_the_models_schedule(tiny_model, monkeypatch) -> None:
+def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
     seen = []
 
     def catch(orders, count, model, seed, config, *_) -> Samples:
@@ -223,7 +223,14 @@ def test_steps_per_level_alone_keeps_the_models_schedule(tiny_model, monkeypatch
 
     monkeypatch.setattr(runner, "sample_orders", catch)
     sample(221, PEROVSKITE, model=tiny_model, steps_per_level=7)
-    assert seen == [LangevinConfig(tiny_model.sampling_schedule, steps_per_level=7)]
+    jaxcrystal.sample_formula("BaTiO3", 2, 221, model=tiny_model, best_of=3)
+    sample(221, PEROVSKITE, model=tiny_model, best_of=2, config=seen[0])
+    schedule = tiny_model.sampling_schedule
+    assert seen == [
+        LangevinConfig(schedule, steps_per_level=7),
+        LangevinConfig(schedule, best_of=3),
+        LangevinConfig(schedule, steps_per_level=7, best_of=2),
+    ]
 
 
 def test_unseen_elements(tiny_model) -> None:
@@ -238,6 +245,7 @@ def test_unseen_elements(tiny_model) -> None:
         ({"count": 1, "seed": -1}, "seed is -1"),
         ({"count": 1, "seed": 2**32}, "seed is 4294967296"),
         ({"count": 1, "steps_per_level": 0}, "steps_per_level is 0"),
+        ({"count": 1, "best_of": 0}, "best_of is 0"),
     ],
 )
 def test_wrong_requests(tiny_model, arguments, message) -> None:

@@ -1,0 +1,107 @@
+"""How likely a sampled structure is, by the network's own denoising losses.
+
+A diffusion model bounds the likelihood of what it was trained on by the losses it was trained
+with (Song et al., *Maximum Likelihood Training of Score-Based Diffusion Models*, 2021): with
+noise of scale σ added to the data,
+
+    -log p <= constant + ∫ E ‖ε̂ - ε‖² d ln σ
+
+where the constant depends on nothing but what is free. So of several structures on the same
+sites, the one whose noise the network tells best is the likeliest.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from jaxcrystal.crystal import Crystal
+from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal
+from jaxcrystal.diffusion.loss import joint_loss
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.models.scores import EstimateFn, num_free_coords
+from jaxcrystal.symmetry.lattice import free_params
+
+#: Draws of the noise at each level.
+_DRAWS = 2
+# Keys of steps count from 0, those of chains and of the bound from the other end.
+_LAST = np.uint32(2**32 - 1)
+
+
+def likelihood_bound(
+    estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, schedule: NoiseSchedule
+) -> Float[Array, ""]:
+    """Returns the bound on -log p of one structure in nats, without its constant.
+
+    The same key gives structures on the same sites the same noise, so that their bounds
+    differ by what they are and not by what was drawn.
+
+    Args:
+      estimate: of `models.scores.make_estimate_fn`.
+      params: network parameters.
+      key: of the noise.
+      crystal: finished.
+      schedule: levels that the integral is taken over.
+    """
+    sigmas = jnp.tile(schedule.sigmas(crystal.frac_coords.dtype), (_DRAWS, 1))
+    keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(len(sigmas)))
+    losses = jax.lax.map(lambda at: joint_loss(estimate, params, at[0], crystal, at[1]), (keys, sigmas))
+    coords, lattice = (
+        (loss * weight).sum() / jnp.maximum(weight.sum(), 1.0)
+        for loss, weight in (
+            (losses.coords, losses.coords_weight),
+            (losses.lattice, losses.lattice_weight),
+        )
+    )
+    span_coords = math.log(schedule.coords_max / schedule.coords_min)
+    span_lattice = math.log(schedule.lattice_max / schedule.lattice_min)
+    free = free_params(crystal.space_group).sum()
+    return span_coords * num_free_coords(crystal) * coords + span_lattice * free * lattice
+
+
+def anneal_best(
+    estimate: EstimateFn, params: Any, keys: Array, templates: Crystal, config: LangevinConfig
+) -> tuple[LangevinState, Crystal | None]:
+    """Runs `config.best_of` chains of every structure and keeps the likeliest; to be compiled.
+
+    One chain after the other, so that they take no more memory than one. The first is that of
+    `anneal`; a chain that was stopped early loses to any that was not.
+
+    Args and returns: see `langevin.anneal`.
+    """
+    if config.best_of == 1:
+        return anneal(estimate, params, keys, templates, config)
+
+    def run(number: Array) -> tuple[LangevinState, Crystal | None, Array]:
+        others = jax.vmap(lambda key: jax.random.fold_in(key, _LAST - number))(keys)
+        state, trajectory = anneal(estimate, params, _where(number == 0, keys, others), templates, config)
+
+        def bound(key: Array, crystal: Crystal) -> Array:
+            key = jax.random.fold_in(key, _LAST)
+            return likelihood_bound(estimate, params, key, crystal, config.schedule)
+
+        bounds = jax.vmap(bound)(keys, state.crystal)
+        return state, trajectory, jnp.where((state.status == 0) & jnp.isfinite(bounds), bounds, jnp.inf)
+
+    def body(best: Any, number: Array) -> tuple[Any, None]:
+        found = run(number)
+        better = (number == 0) | (found[2] < best[2])
+        state = jax.tree.map(lambda new, old: _where(better, new, old), found[0], best[0])
+        trajectory = jax.tree.map(
+            lambda new, old: jax.vmap(_where, (None, 0, 0))(better, new, old), found[1], best[1]
+        )
+        return (state, trajectory, jnp.where(better, found[2], best[2])), None
+
+    number = jnp.arange(config.best_of, dtype=jnp.uint32)
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(run, number[0]))
+    (state, trajectory, _), _ = jax.lax.scan(body, nothing, number)
+    return state, trajectory
+
+
+def _where(condition: Array, first: Array, second: Array) -> Array:
+    """Chooses along the leading axes that the condition has."""
+    return jnp.where(condition.reshape(condition.shape + (1,) * (first.ndim - condition.ndim)), first, second)

@@ -1,0 +1,152 @@
+"""The likeliest of several chains: the bound that tells, and what is kept."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
+from jaxcrystal.diffusion.likelihood import anneal_best, likelihood_bound
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.errors import Status
+from jaxcrystal.models.scores import NoiseEstimate
+from jaxcrystal.symmetry.lattice import free_params, lattice_matrix
+from tests.crystals import make_crystal, pad, stack, to_device
+
+OK = jnp.int32(0)
+RIGHT = np.full(3, 90.0)
+SCHEDULE = NoiseSchedule(1.0, 0.05, 1.0, 0.1, levels=4)
+
+
+def silent(params, crystal, sigma):
+    return NoiseEstimate(jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params), OK, OK)
+
+
+def knowing(clean):
+    """The noise that a crystal would have been given if its clean form were this one."""
+
+    def estimate(params, crystal, sigma):
+        lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
+        coords = (crystal.frac_coords - clean.frac_coords) @ lattice / sigma[0]
+        return NoiseEstimate(coords, (crystal.lattice_params - clean.lattice_params) / sigma[1], OK, OK)
+
+    return estimate
+
+
+def kinds():
+    """Six free coordinates, four, none; three free lengths, three, one."""
+    cube = (np.full(3, 15.0), RIGHT)
+    return [
+        make_crystal(62, *cube, [1, 2], [[0.1, 0.2, 0.3], [0.6, 0.7, 0.8]]),
+        make_crystal(62, *cube, [1, 2], [[0.1, 0.25, 0.3], [0.6, 0.25, 0.8]], ["c", "c"]),
+        make_crystal(225, *cube, [1, 2], [[0, 0, 0], [0.5, 0.5, 0.5]], ["a", "b"]),
+    ]
+
+
+@partial(jax.jit, static_argnums=0)
+def bound(estimate, key, crystal):
+    return likelihood_bound(estimate, None, key, crystal, SCHEDULE)
+
+
+@pytest.mark.statistical
+def test_a_silent_network_has_one_nat_for_each_free_number_and_e_fold():
+    keys = jax.random.split(jax.random.key(0), 500)
+    for crystal, coords, lattice in zip(kinds(), (6, 4, 0), (3, 3, 1), strict=True):
+        bounds = np.asarray(jax.vmap(bound, (None, 0, None))(silent, keys, to_device(crystal)))
+        expected = coords * np.log(20.0) + lattice * np.log(10.0)
+        assert bounds.mean() == pytest.approx(expected, abs=5 * bounds.std() / np.sqrt(len(keys)))
+
+
+def test_the_structure_that_the_network_knows_is_the_likeliest(x64):
+    for crystal in map(to_device, kinds()):
+        assert bound(knowing(crystal), jax.random.key(0), crystal) == pytest.approx(0.0, abs=1e-9)
+        free = free_params(crystal.space_group)
+        other = crystal._replace(lattice_params=crystal.lattice_params + jnp.where(free, 0.1, 0.0))
+        assert bound(knowing(crystal), jax.random.key(0), other) > 0.1
+
+
+def test_padding_does_not_count(x64):
+    for crystal in kinds():
+        small, large = (bound(silent, jax.random.key(1), to_device(c)) for c in (crystal, pad(crystal, 5)))
+        # The noise of the coordinates is another one; that of the lattice is the same.
+        assert small == pytest.approx(large, rel=0.5)
+    cubic = kinds()[2]
+    assert bound(silent, jax.random.key(1), to_device(cubic)) == pytest.approx(
+        bound(silent, jax.random.key(1), to_device(pad(cubic, 5)))
+    )
+
+
+# Chains
+
+
+def restless(params, crystal, sigma):
+    wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
+    return NoiseEstimate(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0), OK, OK)
+
+
+def failing(params, crystal, sigma):
+    """Overflows at the last levels in half of the cell."""
+    there = (crystal.frac_coords[0, 0] % 1.0 < 0.5) & (sigma[0] < 0.2)
+    return restless(params, crystal, sigma)._replace(
+        status=jnp.where(there, jnp.int32(int(Status.IMAGES)), OK)
+    )
+
+
+run = jax.jit(anneal, static_argnames=("estimate", "config"))
+run_best = jax.jit(anneal_best, static_argnames=("estimate", "config"))
+
+
+def batch(count):
+    keys = jax.vmap(lambda n: jax.random.fold_in(jax.random.key(3), n))(jnp.arange(count))
+    return keys, to_device(stack([kinds()[0]] * count))
+
+
+def settings(**changes):
+    return LangevinConfig(SCHEDULE, steps_per_level=3, **changes)
+
+
+@pytest.mark.parametrize("every", [0, 3])
+def test_the_likeliest_of_the_chains_is_kept(every):
+    """Three chains one by one, and the one of least bound for each structure."""
+    keys, templates = batch(16)
+    best, path = run_best(restless, None, keys, templates, settings(best_of=3, trajectory_every=every))
+    alone, paths, bounds = [], [], []
+    for number in range(3):
+        chain = (
+            keys
+            if number == 0
+            else jax.vmap(lambda k, n=number: jax.random.fold_in(k, np.uint32(2**32 - 1 - n)))(keys)
+        )
+        state, trajectory = run(restless, None, chain, templates, settings(trajectory_every=every))
+        alone.append(np.asarray(state.crystal.frac_coords))
+        paths.append(None if trajectory is None else np.asarray(trajectory.frac_coords))
+        noise = jax.vmap(lambda key: jax.random.fold_in(key, np.uint32(2**32 - 1)))(keys)
+        bounds.append(np.asarray(jax.vmap(bound, (None, 0, 0))(restless, noise, state.crystal)))
+    chosen = np.argmin(bounds, axis=0)
+    assert set(chosen) == {0, 1, 2}
+    for row, number in enumerate(chosen):
+        assert np.allclose(best.crystal.frac_coords[row], alone[number][row], atol=1e-5)
+        if every:
+            assert np.allclose(path.frac_coords[:, row], paths[number][:, row], atol=1e-5)
+    assert (path is None) == (every == 0)
+
+
+def test_one_chain_is_that_of_anneal():
+    keys, templates = batch(4)
+    for one, other in zip(
+        jax.tree.leaves(run(restless, None, keys, templates, settings())),
+        jax.tree.leaves(run_best(restless, None, keys, templates, settings(best_of=1))),
+        strict=True,
+    ):
+        assert np.array_equal(one, other)
+
+
+def test_a_chain_that_was_stopped_loses():
+    keys, templates = batch(64)
+    one, _ = run_best(failing, None, keys, templates, settings())
+    best, _ = run_best(failing, None, keys, templates, settings(best_of=8))
+    assert 10 < np.count_nonzero(one.status) < 54
+    assert np.count_nonzero(best.status) <= 2
+    assert not np.isnan(best.crystal.frac_coords).any()
