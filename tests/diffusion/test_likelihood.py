@@ -68,14 +68,10 @@ def test_the_structure_that_the_network_knows_is_the_likeliest(x64):
 
 
 def test_padding_does_not_count(x64):
-    for crystal in kinds():
-        small, large = (bound(silent, jax.random.key(1), to_device(c)) for c in (crystal, pad(crystal, 5)))
-        # The noise of the coordinates is another one; that of the lattice is the same.
-        assert small == pytest.approx(large, rel=0.5)
+    """Shown where only the lattice has noise: that of the sites depends on the room there is."""
     cubic = kinds()[2]
-    assert bound(silent, jax.random.key(1), to_device(cubic)) == pytest.approx(
-        bound(silent, jax.random.key(1), to_device(pad(cubic, 5)))
-    )
+    small, large = (bound(silent, jax.random.key(1), to_device(c)) for c in (cubic, pad(cubic, 5)))
+    assert small == pytest.approx(large)
 
 
 # Chains
