@@ -1,8 +1,8 @@
 """What each setting of the sampler does to reconstruction, one changed at a time.
 
 python -m benchmarks.ablations --data test.npz [--targets 100] [--max-sites 4] [--samples 1]
-    [--min-free-coords 0] [--only steps_per_level schedule] [--contract letters free drawn]
-    [--model DIR] [--seed 0] [--processes 2] [--name ablations]
+    [--min-free-coords 0] [--only steps_per_level schedule best_of] [--chains 1 2 4 8]
+    [--contract letters free drawn] [--model DIR] [--seed 0] [--processes 2] [--name ablations]
 
 T = 10, 20, 40, 80; τ = 0, 0.15, 0.3, 1; joint and alternating updates; with and without the
 last denoising step; σ_X of the last level and the number of levels; the likeliest of 1, 2, 4
@@ -13,6 +13,7 @@ differences are surer than the standard errors say.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from jaxcrystal.training.model import Model, load_model
 ABLATIONS = ("steps_per_level", "lattice_temperature", "alternating", "denoise", "schedule", "best_of")
 
 
-def values_of(setting: str, model: Model) -> dict[str, Any]:
+def values_of(setting: str, model: Model, chains: Sequence[int]) -> dict[str, Any]:
     """Returns the values of a setting that are tried, by the names they get in the table."""
     if setting == "schedule":
         ends = {f"down to {end:g} Å": model.schedule.down_to(end) for end in (0.02, 0.03, 0.05, 0.1)}
@@ -43,7 +44,7 @@ def values_of(setting: str, model: Model) -> dict[str, Any]:
         "lattice_temperature": (0.0, 0.15, 0.3, 1.0),
         "alternating": (False, True),
         "denoise": (False, True),
-        "best_of": (1, 2, 4, 8),
+        "best_of": chains,
     }
     return {str(value): value for value in values[setting]}
 
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=100)
     parser.add_argument("--max-sites", type=int, default=4)
     parser.add_argument("--min-free-coords", type=int, default=0, help="of the targets, at their letters")
+    parser.add_argument("--chains", nargs="+", type=int, default=(1, 2, 4, 8), help="values of best_of")
     parser.add_argument("--only", nargs="+", choices=ABLATIONS, default=ABLATIONS, help="settings")
     parser.add_argument(
         "--samples", type=int, default=1, help="of each target; the match rate is of the first"
@@ -146,7 +148,7 @@ def main() -> None:
         report(contract, "random start", table["random start"])
         for setting in arguments.only:
             table[setting] = {}
-            for label, value in values_of(setting, model).items():
+            for label, value in values_of(setting, model, arguments.chains).items():
                 config = replace(base, **{setting: value})
                 if config not in done:
                     done[config] = run(contract, config)
