@@ -70,7 +70,6 @@ def summary(found: Reconstruction, compile_seconds: float) -> dict[str, Any]:
         **{key: figures[key] for key in (*keys, "group_as_asked")},
         "seconds": found.seconds["sampling"],
         "compile_seconds": compile_seconds,
-        "seconds_a_sample": (found.seconds["sampling"] - compile_seconds) / len(found.samples),
     }
 
 
