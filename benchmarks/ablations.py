@@ -8,8 +8,8 @@ T = 10, 20, 40, 80; τ = 0, 0.15, 0.3, 1; joint and alternating updates; with an
 last denoising step; σ_X of the last level and the number of levels; the likeliest of 1, 2, 4
 and 8 chains, around the sampler's defaults. For each: match rate at k = 1 (all targets are the
 denominator) and of all samples, share of valid samples, errors of the lattice over all and over
-the matched samples, and seconds of sampling. All settings see the same targets and starting points, so that
-differences are surer than the standard errors say.
+the matched samples, and seconds of sampling. All settings see the same targets and starting
+points, so that differences are surer than the standard errors say.
 """
 
 import argparse

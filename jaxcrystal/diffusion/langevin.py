@@ -44,7 +44,8 @@ class LangevinConfig:
       denoise: the very last step goes to the network's noise-free estimate of the coordinates,
         X ← X - σ_X ε̂_X, and leaves the lattice.
       trajectory_every: keep every n-th state; 0: only the last.
-      best_of: chains of each structure, of which the likeliest is kept, see `likelihood`.
+      best_of: chains of each structure, of which `likelihood.anneal_best` keeps the likeliest;
+        `anneal` runs one.
     """
 
     schedule: NoiseSchedule = NoiseSchedule()
