@@ -1,8 +1,7 @@
 """DimeNet++ (Gasteiger et al., arXiv:2011.14115) on the symmetric multigraph.
 
-Three things differ from the published code. Output blocks can act on edges, with a layer
-norm and no pooling, as the paper needs. The interaction block can see the angles at an edge's
-receiver too (`receiver_angles`). And there is no list of triplets: by the
+Two things differ from the published code. Output blocks can act on edges, with a layer
+norm and no pooling, as the paper needs. And there is no list of triplets: by the
 addition theorem P_l(cos θ) = Σ_m S_lm(u) S_lm(v), the interaction block's sum over
 triplets k -> j -> i factors into a projection of every node's incoming messages on the
 harmonics and an evaluation at each edge's direction. The numbers are the same.
@@ -51,9 +50,6 @@ class DimeNetConfig:
       last_output_only: one output block, after the last interaction, instead of one after each
         and after the embedding.
       envelope_exponent: p of the envelope.
-      receiver_angles: sum over the other edges k -> i of an edge's receiver too (angle k - i - j),
-        where DimeNet++ sums over those of its sender alone. A term of the interaction block that
-        is zero at first.
       backtracking: keep the triplets whose k is the atom i itself, as the paper's code
         does; DimeNet++ leaves them out.
       noise_features: Gaussians for each log σ; 0: the network sees neither the noise nor
@@ -77,7 +73,6 @@ class DimeNetConfig:
     output_layers: int = 1
     last_output_only: bool = False
     envelope_exponent: int = 5
-    receiver_angles: bool = False
     backtracking: bool = True
     noise_features: int = 16
     edge_outputs: bool = True
@@ -100,7 +95,6 @@ class _Geometry(NamedTuple):
     spherical: Array  # [edges, num_spherical, num_radial] radial part of the spherical basis
     incoming: Array  # [nodes, harmonics * num_radial, K] harmonics times radial part
     outgoing: Array  # [edges, nodes * harmonics] harmonics of the edge, in its sender's columns
-    at_receiver: Array  # [nodes, K, harmonics] harmonics of the edge at its receiver
     nodes: int
     reverse: tuple[Array, Array] | None  # index and mask of each edge's way back
 
@@ -126,7 +120,7 @@ class DimeNet(nn.Module):
         messages = EmbeddingBlock(config)(graph, geometry.radial, log_sigma)
         stages = [messages]
         for _ in range(config.blocks):
-            stages.append(InteractionBlock(config)(stages[-1], geometry))
+            stages.append(InteractionBlock(config)(stages[-1], geometry, graph))
         read = stages[-1:] if config.last_output_only else stages
         outputs = [OutputBlock(config)(messages, geometry, graph) for messages in read]
         return sum(outputs[1:], start=outputs[0])
@@ -158,7 +152,6 @@ class DimeNet(nn.Module):
             spherical=spherical.astype(dtype),
             incoming=incoming.astype(dtype),
             outgoing=outgoing.astype(dtype),
-            at_receiver=harmonics.reshape(nodes, -1, order.size).astype(dtype),
             nodes=nodes,
             reverse=None if config.backtracking else reverse_edges(graph),
         )
@@ -232,7 +225,7 @@ class InteractionBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, messages: Float[Array, "edges hidden"], geometry: _Geometry
+        self, messages: Float[Array, "edges hidden"], geometry: _Geometry, graph: jraph.GraphsTuple
     ) -> Float[Array, "edges hidden"]:
         """Returns the messages after one round."""
         config = self.config
@@ -242,12 +235,8 @@ class InteractionBlock(nn.Module):
         rbf = Dense(config.basis, use_bias=False, name="radial_in")(geometry.radial)
         x_kj = x_kj * Dense(config.hidden, use_bias=False, name="radial_out")(rbf)
         x_kj = act(Dense(config.interaction, use_bias=False, name="down")(x_kj))
-        at_sender, at_receiver = self._triplet_sums(x_kj, geometry)
-        x_kj = act(Dense(config.hidden, use_bias=False, name="up")(at_sender))
+        x_kj = act(Dense(config.hidden, use_bias=False, name="up")(self._triplet_sum(x_kj, geometry, graph)))
         h = x_ji + x_kj
-        if config.receiver_angles:
-            x_ki = act(Dense(config.interaction, name="receiver_in")(at_receiver))
-            h = h + Dense(config.hidden, use_bias=False, zero_init=True, name="receiver_out")(x_ki)
         for layer in range(config.before_skip):
             h = _Residual(config.hidden, name=f"before_{layer}")(h)
         h = act(Dense(config.hidden, name="skip")(h)) + messages
@@ -255,8 +244,8 @@ class InteractionBlock(nn.Module):
             h = _Residual(config.hidden, name=f"after_{layer}")(h)
         return h
 
-    def _triplet_sums(self, x_kj: Array, geometry: _Geometry) -> tuple[Array, Array]:
-        """Two [edges, interaction]: Σ_k x_kj ∘ W(j_l(d_kj) P_l(cos θ)) at j and at i of every edge j -> i."""
+    def _triplet_sum(self, x_kj: Array, geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
+        """[edges, interaction] Σ_k x_kj ∘ W(j_l(d_kj) P_l(cos θ)) for every edge j -> i."""
         config = self.config
         shape = (config.num_spherical * config.num_radial, config.basis)
         dtype, init = weight_dtype(x_kj), nn.initializers.glorot_uniform()
@@ -278,9 +267,7 @@ class InteractionBlock(nn.Module):
             sign = jnp.asarray((-1.0) ** np.arange(config.num_spherical), x_kj.dtype)
             back = jnp.einsum("l,eln,lnc->ec", sign, geometry.spherical, weights)
             total = total - jnp.where(exists[:, None], (x_kj * back)[index], 0.0)
-        # The edge itself, at angle 0, is one of its receiver's.
-        at_receiver = matmul(geometry.at_receiver, at_nodes)
-        return total, at_receiver.reshape(-1, config.interaction)
+        return total
 
 
 class OutputBlock(nn.Module):

@@ -98,9 +98,8 @@ class TrainConfig:
       out: run folder; holds the model, its checkpoints and its logs.
       seed: of weights, batches and noise.
       start_from: model folder whose weights the run starts from; empty: random weights. Its
-        network must be the same, but may have fewer interaction blocks or lack `receiver_angles`
-        (weights that it lacks are fresh, and begin by adding nothing to the outputs), and have
-        another `graph.merge_distance`.
+        network must be the same, but may have fewer interaction blocks (those that it lacks are
+        fresh, and begin by adding nothing to the outputs) and another `graph.merge_distance`.
       joint: coordinates and lattice are noised together and both losses come from one
         evaluation; off: the paper's coordinate term, which sees clean cells only, at
         twice the cost. Validation reports the paper's terms either way.

@@ -89,10 +89,8 @@ def first_params(config: TrainConfig, crystal: Crystal) -> tuple[Any, int]:
 
 
 def _is_grown(given: NetworkConfig, asked: NetworkConfig) -> bool:
-    """Returns whether a network has the weights of another one, and may have more of them."""
+    """Returns whether a network has the weights of another one, and may have more blocks."""
     dimenet = given.dimenet
-    if asked.dimenet.receiver_angles:
-        dimenet = replace(dimenet, receiver_angles=True)
     if dimenet.blocks < asked.dimenet.blocks and not dimenet.last_output_only:
         dimenet = replace(dimenet, blocks=asked.dimenet.blocks)
     # No weight depends on which images are one atom.

@@ -22,15 +22,7 @@ from tests.crystals import pad, random_crystal, random_params, to_device
 
 GOLDENS = Path(__file__).with_name("dimenet_goldens.npz")
 SMALL = DimeNetConfig(
-    hidden=8,
-    interaction=6,
-    basis=4,
-    output=8,
-    blocks=2,
-    num_spherical=5,
-    num_radial=3,
-    receiver_angles=True,
-    noise_features=4,
+    hidden=8, interaction=6, basis=4, output=8, blocks=2, num_spherical=5, num_radial=3, noise_features=4
 )
 GRAPH = GraphConfig(cutoff=4.5, max_neighbors=12)
 LOG_SIGMA = (-1.0, 0.5)
@@ -51,36 +43,29 @@ def explicit_network(params, graph, config, cutoff, log_sigma):
     radial = jnp.sin(params["frequencies"] * x[:, None]) / x[:, None] * fade[:, None]
 
     # Triplets k -> j -> i: edge `out` runs j -> i, edge `into` runs k -> j.
-    out, into = pairs(
-        (e, k)
-        for e in np.flatnonzero(edges.mask)
-        for k in range(graph.senders[e] * degree, (graph.senders[e] + 1) * degree)
-        if edges.mask[k] and (config.backtracking or not runs_back(graph, e, k))
+    out, into = (
+        np.array(
+            [
+                (e, k)
+                for e in np.flatnonzero(edges.mask)
+                for k in range(graph.senders[e] * degree, (graph.senders[e] + 1) * degree)
+                if edges.mask[k] and (config.backtracking or not runs_back(graph, e, k))
+            ]
+        ).T
+        if edges.mask.any()
+        else np.zeros((2, 0), int)
     )
-    # Triplets k -> i <- j: edge `other` runs k -> i, as `edge` runs j -> i.
-    edge, other = pairs(
-        (e, k)
-        for e in np.flatnonzero(edges.mask)
-        for k in range(graph.receivers[e] * degree, (graph.receivers[e] + 1) * degree)
-        if edges.mask[k]
-    )
-
-    def spherical_basis(into, cosine):
-        columns = [
-            np.sqrt(2)
-            / abs(special.spherical_jn(order + 1, z))
-            * special.spherical_jn(order, z * x[into])
-            * np.sqrt((2 * order + 1) / (4 * np.pi))
-            * special.eval_legendre(order, cosine)
-            for order, row in enumerate(bessel_zeros(config.num_spherical, config.num_radial))
-            for z in row
-        ]
-        return np.stack(columns, axis=1) * (fade / x)[into][:, None]
-
-    at_sender = spherical_basis(
-        into, np.einsum("ta,ta->t", edges.direction[into], edges.sender_direction[out])
-    )
-    at_receiver = spherical_basis(other, np.einsum("ta,ta->t", edges.direction[other], edges.direction[edge]))
+    cosine = np.einsum("ta,ta->t", edges.direction[into], edges.sender_direction[out])
+    columns = [
+        np.sqrt(2)
+        / abs(special.spherical_jn(order + 1, z))
+        * special.spherical_jn(order, z * x[into])
+        * np.sqrt((2 * order + 1) / (4 * np.pi))
+        * special.eval_legendre(order, cosine)
+        for order, row in enumerate(bessel_zeros(config.num_spherical, config.num_radial))
+        for z in row
+    ]
+    spherical = np.stack(columns, axis=1) * (fade / x)[into][:, None]
 
     block = params["EmbeddingBlock_0"]
     species = block["species"]["embedding"][graph.nodes.species]
@@ -119,14 +104,9 @@ def explicit_network(params, graph, config, cutoff, log_sigma):
             block["radial_out"], dense(block["radial_in"], radial)
         )
         x_kj = silu(dense(block["down"], x_kj))
-        filters = block["spherical_in"] @ block["spherical_out"]
-        summed, beside = (
-            jax.ops.segment_sum(x_kj[from_k] * (basis @ filters), jnp.asarray(to), edges.mask.size)
-            for basis, from_k, to in ((at_sender, into, out), (at_receiver, other, edge))
-        )
+        terms = x_kj[into] * (spherical @ block["spherical_in"] @ block["spherical_out"])
+        summed = jax.ops.segment_sum(terms, jnp.asarray(out), edges.mask.size)
         h = silu(dense(block["ji"], messages)) + silu(dense(block["up"], summed))
-        if config.receiver_angles:
-            h = h + dense(block["receiver_out"], silu(dense(block["receiver_in"], beside)))
         for layer in range(config.before_skip):
             h = residual(block[f"before_{layer}"], h)
         h = silu(dense(block["skip"], h)) + messages
@@ -135,11 +115,6 @@ def explicit_network(params, graph, config, cutoff, log_sigma):
         messages = h
         total = total + output(params[f"OutputBlock_{number + 1}"], messages)
     return total
-
-
-def pairs(found):
-    """Two arrays of what comes in pairs."""
-    return np.array(list(found), int).reshape(-1, 2).T
 
 
 def runs_back(graph, e, k):

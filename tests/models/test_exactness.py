@@ -28,15 +28,7 @@ PADDED = (48, 96)
 CONFIG = NetworkConfig(
     GraphConfig(cutoff=4.5, max_neighbors=20),
     DimeNetConfig(
-        hidden=8,
-        interaction=6,
-        basis=4,
-        output=8,
-        blocks=2,
-        num_spherical=4,
-        num_radial=3,
-        receiver_angles=True,
-        noise_features=4,
+        hidden=8, interaction=6, basis=4, output=8, blocks=2, num_spherical=4, num_radial=3, noise_features=4
     ),
 )
 LOG_SIGMA = (-0.7, 0.3)

@@ -97,7 +97,7 @@ def test_a_run_starts_from_the_weights_of_another(trained, tmp_path):
 def test_a_network_grows_without_a_change_of_what_it_says(trained, tmp_path):
     config, first = trained
     small = load_model(first)
-    dimenet = replace(config.network.dimenet, blocks=config.network.dimenet.blocks + 1, receiver_angles=True)
+    dimenet = replace(config.network.dimenet, blocks=config.network.dimenet.blocks + 1)
     grown = replace(config, start_from=str(first), network=replace(config.network, dimenet=dimenet))
     crystal = jax.tree.map(
         lambda a: jnp.asarray(a[0]), to_crystals(load_or_prepare(config.data.train), np.arange(1), 4, False)
