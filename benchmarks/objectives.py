@@ -63,7 +63,6 @@ VARIANTS: dict[str, list[str]] = {
         "optimizer.learning_rate=2e-3",
     ],
     "last output only": ["network.dimenet.last_output_only=true"],
-    "receiver angles": ["network.dimenet.receiver_angles=true"],
     "l < 5": ["network.dimenet.num_spherical=5"],
     "K = 16": ["network.graph.max_neighbors=16"],
     "K = 32": ["network.graph.max_neighbors=32"],

@@ -20,11 +20,19 @@ from jaxcrystal.symmetry.groups import group_tables
 
 
 class Nodes(NamedTuple):
-    """Node features: [nodes] atomic numbers and mask, and each node's reach in Å."""
+    """Node features.
+
+    Attributes:
+      species: [nodes] atomic numbers.
+      mask: [nodes].
+      reach: [nodes] Å, of `graph.neighbors.Neighbors`.
+      own_images: [nodes, MAX_OPS, 3] Å, of the same.
+    """
 
     species: Int[Array, " nodes"]
     mask: Bool[Array, " nodes"]
     reach: Float[Array, " nodes"]
+    own_images: Float[Array, "nodes ops 3"]
 
 
 class Edges(NamedTuple):
@@ -88,7 +96,7 @@ def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapac
     rotations = jnp.asarray(group_tables().cart_rotations, direction.dtype)[crystal.space_group]
     op_index = found.op_index.reshape(edges)
     return jraph.GraphsTuple(
-        nodes=Nodes(crystal.species, crystal.node_mask, found.reach),
+        nodes=Nodes(crystal.species, crystal.node_mask, found.reach, found.own_images),
         edges=Edges(
             displacement=found.displacement.reshape(edges, 3),
             frac_displacement=found.frac_displacement.reshape(edges, 3),

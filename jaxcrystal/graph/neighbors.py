@@ -97,6 +97,8 @@ class Neighbors(NamedTuple):
         nearer. Every atom within it is listed, so that a network whose edge functions
         vanish there does not depend on how a shell of equal distances was cut.
       cut: [max_nodes] True where the cut at K acted.
+      own_images: [max_nodes, MAX_OPS, 3] from the site to the nearest of its images by each
+        operation (whether distinct or not), Cartesian, Å.
       status: [] `Status` flags.
       num_images: [] distinct images found; more than `max_images` is an overflow.
     """
@@ -109,6 +111,7 @@ class Neighbors(NamedTuple):
     mask: Bool[Array, "nodes K"]
     reach: Float[Array, " nodes"]
     cut: Bool[Array, " nodes"]
+    own_images: Float[Array, "nodes ops 3"]
     status: Int[Array, ""]
     num_images: Int[Array, ""]
 
@@ -144,9 +147,11 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
         jnp.einsum("gab,nb->nga", jnp.asarray(tables.rotations, dtype)[group], crystal.frac_coords)
         + jnp.asarray(tables.translations, dtype)[group]
     )
+    own_reduced = (image_coords - crystal.frac_coords[:, None]) @ lattice.to_reduced
+    own_reduced, own_squared = _shortest(own_reduced, lattice, jnp.full(own_reduced.shape[:-1], -1.0, dtype))
     keep = crystal.site_ops & crystal.node_mask[:, None]
     if capacity.merge:
-        keep = keep & ~_repeated_images(crystal, image_coords, lattice, config.merge_distance)
+        keep = keep & ~_repeated_images(crystal, own_squared < config.merge_distance**2)
 
     num_images = keep.sum()
     flat = jnp.nonzero(keep.reshape(-1), size=capacity.max_images, fill_value=0)[0]
@@ -215,6 +220,7 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
         mask=mask,
         reach=reach,
         cut=(last < config.cutoff) & crystal.node_mask,
+        own_images=own_reduced @ lattice.basis,
         status=status,
         num_images=num_images.astype(jnp.int32),
     )
@@ -269,15 +275,12 @@ def _gram_distances(displacement: Array, offsets: Array) -> Array:
     )
 
 
-def _repeated_images(crystal: Crystal, image_coords: Array, lattice: _Lattice, distance: float) -> Array:
+def _repeated_images(crystal: Crystal, coincides: Array) -> Array:
     """[nodes, ops] True for images that coincide with an image by an earlier operation.
 
-    Operations are isometries, so g'x and gx are as far apart as x and g'⁻¹g x: one row
-    of distances for each site is enough.
+    Operations are isometries, so g'x and gx are as far apart as x and g'⁻¹g x: `coincides`
+    [nodes, ops], of each image with the site itself, is enough.
     """
-    reduced = (image_coords - crystal.frac_coords[:, None]) @ lattice.to_reduced
-    _, squared = _shortest(reduced, lattice, jnp.full(reduced.shape[:-1], -1.0, reduced.dtype))
-    coincides = squared < distance**2
     relative = jnp.asarray(_relative_ops())[crystal.space_group]
     near = coincides[:, relative]  # [nodes, g', g]
     earlier = jnp.asarray(np.triu(np.ones((MAX_OPS, MAX_OPS), bool), 1))

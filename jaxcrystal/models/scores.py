@@ -19,6 +19,7 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig, edge_weight
+from jaxcrystal.models.special import with_known_noise
 from jaxcrystal.symmetry.lattice import lattice_matrix, metric_gradient
 
 _SOFTENING = 1e-3
@@ -80,7 +81,11 @@ def make_estimate_fn(config: NetworkConfig, capacity: ImageCapacity) -> Estimate
     def estimate(params: Any, crystal: Crystal, sigma: Array) -> NoiseEstimate:
         graph = build_multigraph(crystal, config.graph, capacity)
         outputs: Array = model.apply({"params": params}, graph, jnp.log(sigma))  # type: ignore[assignment]
-        return reduce_edges(outputs, graph, crystal, config.dimenet.envelope_exponent)
+        guess = reduce_edges(outputs, graph, crystal, config.dimenet.envelope_exponent)
+        if capacity.merge:
+            coords = with_known_noise(guess.coords, crystal, graph.nodes.own_images, sigma[0])
+            guess = guess._replace(coords=coords)
+        return guess
 
     return estimate
 

@@ -254,7 +254,12 @@ def molecule_graph(positions, goldens, cutoff, degree):
     direction = displacement / distance[:, None]
     zeros = jnp.zeros_like(senders)
     graph = jraph.GraphsTuple(
-        nodes=Nodes(jnp.asarray(goldens["atomic_numbers"]), jnp.ones(nodes, bool), jnp.full(nodes, cutoff)),
+        nodes=Nodes(
+            species=jnp.asarray(goldens["atomic_numbers"]),
+            mask=jnp.ones(nodes, bool),
+            reach=jnp.full(nodes, cutoff),
+            own_images=jnp.zeros((nodes, 1, 3)),
+        ),
         edges=Edges(
             displacement=displacement,
             frac_displacement=displacement,
