@@ -1,5 +1,7 @@
 """The noise of a free site that has left a special position."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,7 @@ GRAPH = GraphConfig(cutoff=4.5, max_neighbors=12)
 SMALL = DimeNetConfig(hidden=8, interaction=6, basis=4, output=8, blocks=1, num_spherical=3, num_radial=3)
 
 
+@cache
 def special_crystals():
     """The first site on a special position, the second on a general one, the third padding."""
     rng = np.random.default_rng(0)
