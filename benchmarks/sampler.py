@@ -27,7 +27,7 @@ from jaxcrystal.training.model import Model, load_model
 from jaxcrystal.training.step import image_capacity, make_update
 from jaxcrystal.training.step import init_state as init_training
 
-#: Groups of the paper's speed table in `README.md`.
+#: Groups of the paper's speed table.
 GROUPS = (225, 62, 194, 221, 166, 139)
 
 
