@@ -14,7 +14,7 @@ from jaxcrystal.sampling.plan import Candidate, by_shape
 from jaxcrystal.sampling.programs import default_rows
 from jaxcrystal.training.model import Model
 
-#: Share of the rate of a matrix product that a Langevin step reaches, measured on a CPU (`benchmarks/README.md`).
+#: Share of the rate of a matrix product that a Langevin step reaches on a CPU: `benchmarks/README.md`.
 _EFFICIENCY = 0.15
 #: A product of this size takes milliseconds, and is too large for a cache of the first level.
 _SIZE = 512

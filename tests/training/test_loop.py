@@ -14,6 +14,7 @@ from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.scores import make_estimate_fn
+from jaxcrystal.models.special import MAX_SIGMA
 from jaxcrystal.training.export import first_params
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.logs import read_rows
@@ -184,10 +185,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_state(config)
         assert np.isfinite(leaf).all()
 
 
-def test_an_untrained_network_has_a_loss_of_one_at_every_level(trained, prototypes):
+def test_an_untrained_network_has_a_loss_of_one_wherever_it_must_guess(trained, prototypes):
     model = load_model(trained[1])
     zero = jax.tree.map(np.zeros_like, model.params)
     for losses in validate(model.network, model.schedule, zero, Dataset.load(prototypes), 24):
-        assert np.abs(losses.coords - 1.0).max() < 0.35  # 24 structures, a few numbers each
+        guessed = np.ones(len(losses.coords), bool)
+        if losses.sites == "free":  # small noise across special positions is read off the images
+            guessed = losses.sigmas[:, 0] >= MAX_SIGMA
+            assert losses.coords[~guessed].max() < 0.5
+        assert np.abs(losses.coords[guessed] - 1.0).max() < 0.35  # 24 structures, a few numbers each
         assert np.abs(losses.lattice - 1.0).max() < 0.6
-        assert abs(losses.coords.mean() - 1.0) < 0.1
+        assert abs(losses.coords[guessed].mean() - 1.0) < 0.1
