@@ -192,12 +192,12 @@ def test_no_jump_where_the_neighbours_change(x64):
     Without merging, which takes an atom away at once.
     """
     crystal = to_device(pad(random_crystal(np.random.default_rng(5), 16, 2), 3))
-    model = network(backtracking=True)
+    model, params = network(backtracking=True), parameters()
 
     def node_sums(shift):
         moved = crystal._replace(frac_coords=crystal.frac_coords.at[0, 0].add(shift))
         graph = build_multigraph(moved, GRAPH, ImageCapacity(144, merge=False))
-        outputs = model.apply({"params": parameters()}, graph, jnp.zeros(2))
+        outputs = model.apply({"params": params}, graph, jnp.zeros(2))
         weighted = outputs[:, :1] * edge_weight(graph, 5)[:, None] * graph.edges.direction
         return weighted.reshape(3, -1, 3).sum(1), jnp.sort(graph.senders * 100 + graph.edges.op_index)
 
