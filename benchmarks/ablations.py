@@ -27,8 +27,8 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
 from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose
+from jaxcrystal.model import Model, load_model
 from jaxcrystal.sampling.programs import compiled
-from jaxcrystal.training.model import Model, load_model
 
 #: Settings of `LangevinConfig` that are changed.
 ABLATIONS = ("steps_per_level", "lattice_temperature", "alternating", "denoise", "schedule", "best_of")

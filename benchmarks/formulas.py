@@ -18,12 +18,12 @@ import numpy as np
 
 from benchmarks.harness import peak_memory_gib, save
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.frequencies import Assignment, LetterFrequencies
-from jaxcrystal.sampling.formulas import ANY_GROUP, FORMULA_UNITS, MAX_ATOMS, parse_formula, plan_formula
-from jaxcrystal.sampling.orders import atomic_number
-from jaxcrystal.sampling.ranking import Ranking
+from jaxcrystal.elements import atomic_number
+from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
+from jaxcrystal.model import load_model
+from jaxcrystal.requests.formulas import ANY_GROUP, FORMULA_UNITS, MAX_ATOMS, parse_formula, plan_formula
+from jaxcrystal.requests.ranking import Ranking
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-from jaxcrystal.training.model import load_model
 
 #: Formula and the most atoms of the primitive cell.
 PLANS = (("MgAl2O4", 28), ("Cu2KSi", 20), ("BaTiO3", 20), ("NaCl", 20), ("YBa2Cu3O7", 26), ("Ca(OH)2", 40))

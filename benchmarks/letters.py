@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.model import load_model
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-from jaxcrystal.training.model import load_model
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.schedules import SCHEDULES
+from jaxcrystal.model import load_model
 from jaxcrystal.training.loop import usable
-from jaxcrystal.training.model import load_model
 from jaxcrystal.training.validation import LevelLosses, validate
 
 

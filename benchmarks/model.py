@@ -22,18 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import save
-from jaxcrystal.data.dataset import FIRST_SUPPORTED_GROUP, Dataset
+from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.environment import use_all_cores
-from jaxcrystal.evaluation.entries import load_entries
 from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
 from jaxcrystal.evaluation.reconstruction import reconstruct
-from jaxcrystal.evaluation.summary import PAPER
 from jaxcrystal.evaluation.targets import Contract, Targets, choose
-from jaxcrystal.sampling.like import draw_orders
-from jaxcrystal.sampling.orders import SiteMode
-from jaxcrystal.sampling.runner import sample_orders
-from jaxcrystal.sampling.writers import write_samples
-from jaxcrystal.training.model import load_model
+from jaxcrystal.model import load_model
+from jaxcrystal.reports.figures import PAPER
+from jaxcrystal.requests.like import draw_orders
+from jaxcrystal.requests.orders import SiteMode
+from jaxcrystal.sampling.sample import sample_orders
+from jaxcrystal.structures.entries import load_entries
+from jaxcrystal.structures.writers import write_samples
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 MODES: dict[Contract, SiteMode] = {"free": "free", "drawn": "auto", "letters": "given"}
 

@@ -179,9 +179,9 @@ def train_one(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Trains one variant and returns its losses by level."""
     from benchmarks.training import measure
     from jaxcrystal.diffusion.schedules import NoiseSchedule
-    from jaxcrystal.models.scores import count_params
+    from jaxcrystal.model import load_model
+    from jaxcrystal.score import count_params
     from jaxcrystal.training.loop import train, usable
-    from jaxcrystal.training.model import load_model
     from jaxcrystal.training.validation import validate
 
     name = arguments.one

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 
 from benchmarks.harness import save
 from benchmarks.sampler import random_crystals
+from jaxcrystal.model import load_model
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
-from jaxcrystal.training.model import load_model
 from jaxcrystal.training.step import image_capacity, init_state, make_update
 
 #: Parts, and what the names of their operations contain; the first that fits counts.

@@ -17,13 +17,13 @@ from jaxcrystal.data.batches import letter_tables
 from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal, init_state, langevin_step
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.model import Model, load_model
 from jaxcrystal.models.dimenet import DimeNet
-from jaxcrystal.models.scores import make_estimate_fn
+from jaxcrystal.score import make_estimate_fn
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import params_from_lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
-from jaxcrystal.training.model import Model, load_model
 from jaxcrystal.training.step import image_capacity, make_update
 from jaxcrystal.training.step import init_state as init_training
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import save
-from jaxcrystal.data.convert import to_pymatgen
-from jaxcrystal.data.dataset import FIRST_SUPPORTED_GROUP
 from jaxcrystal.evaluation.coverage import coverage
-from jaxcrystal.evaluation.entries import Entry, load_entries
 from jaxcrystal.evaluation.metrics import Evaluation, EvaluationSettings, evaluate
-from jaxcrystal.sampling.audit import SYMPREC, find_group
+from jaxcrystal.io.convert import to_pymatgen
+from jaxcrystal.structures.entries import Entry, load_entries
+from jaxcrystal.symmetry.detect import SYMPREC, find_group
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 #: The paper's last row: 1,000 training structures.
 PAPER = {"COV-P": 0.998, "COV-R": 0.968, "FD CrystalNN": 0.012, "FD CGCNN": 0.044}

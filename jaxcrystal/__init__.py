@@ -8,9 +8,9 @@ from jaxcrystal.environment import warn_if_broken
 if TYPE_CHECKING:
     from jaxcrystal.crystal import Crystal
     from jaxcrystal.data.prepare import prepare
-    from jaxcrystal.sampling.runner import sample, sample_formula
+    from jaxcrystal.model import load_model
+    from jaxcrystal.sampling.sample import sample, sample_formula
     from jaxcrystal.training.loop import train
-    from jaxcrystal.training.model import load_model
 
 __version__ = "0.1.0"
 __all__ = ["Crystal", "__version__", "load_model", "prepare", "sample", "sample_formula", "train"]
@@ -18,10 +18,10 @@ __all__ = ["Crystal", "__version__", "load_model", "prepare", "sample", "sample_
 #: The module of every public name: loaded on first use, so that the import stays quick.
 _MODULES = {
     "Crystal": "jaxcrystal.crystal",
-    "load_model": "jaxcrystal.training.model",
+    "load_model": "jaxcrystal.model",
     "prepare": "jaxcrystal.data.prepare",
-    "sample": "jaxcrystal.sampling.runner",
-    "sample_formula": "jaxcrystal.sampling.runner",
+    "sample": "jaxcrystal.sampling.sample",
+    "sample_formula": "jaxcrystal.sampling.sample",
     "train": "jaxcrystal.training.loop",
 }
 

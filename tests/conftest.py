@@ -1,11 +1,21 @@
 """Settings and fixtures of all tests."""
 
+import warnings
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pymatgen.core import Lattice, Structure
 
+from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.data.prepare import PrepareReport, prepare
+from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import double_precision
+from jaxcrystal.model import Model
+from jaxcrystal.requests.orders import make_order
+from jaxcrystal.sampling.sample import sample_orders
+from jaxcrystal.structures.finished import Samples
+from tests.tiny import make_tiny_model
 
 # Compilation makes first examples slow, and a failure must come back on the next run.
 settings.register_profile(
@@ -23,3 +33,48 @@ def x64() -> Iterator[None]:
     """Double precision for one test."""
     with double_precision():
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Model:
+    return make_tiny_model()
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_model) -> LangevinConfig:
+    """One configuration for all tests; with three sites, they share two compilations."""
+    return LangevinConfig(tiny_model.schedule, steps_per_level=2, trajectory_every=1)
+
+
+@pytest.fixture(scope="session")
+def samples(tiny_model, quick) -> Samples:
+    """Two perovskites and two salts of a network too small to know anything, with every step on their way."""
+    orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(225, {"Na": "a", "Cl": "b"})]
+    return sample_orders(orders, 2, tiny_model, 0, quick, progress=False)
+
+
+@pytest.fixture(scope="session")
+def aflow_report(tmp_path_factory) -> PrepareReport:
+    """All of pymatgen's AFLOW prototypes, prepared in this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        return prepare("aflow", tmp_path_factory.mktemp("aflow") / "aflow.npz", processes=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def aflow(aflow_report) -> Dataset:
+    return Dataset.load(aflow_report.out)
+
+
+@pytest.fixture
+def rutile() -> Structure:
+    return Structure.from_spacegroup(
+        "P4_2/mnm", Lattice.tetragonal(4.59, 2.96), ["Ti", "O"], [[0, 0, 0], [0.3053, 0.3053, 0]]
+    )
+
+
+@pytest.fixture
+def perovskite() -> Structure:
+    return Structure.from_spacegroup(
+        "Pm-3m", Lattice.cubic(4.0), ["Ba", "Ti", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
+    )

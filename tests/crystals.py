@@ -9,7 +9,7 @@ import numpy as np
 from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.models.scores import NetworkConfig, init_params
+from jaxcrystal.score import NetworkConfig, init_params
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
 from jaxcrystal.symmetry.orbits import centring_translations

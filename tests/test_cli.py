@@ -11,7 +11,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from jaxcrystal import cli
-from tests.sampling.conftest import make_tiny_model
+from tests.tiny import make_tiny_model
 
 COMMAND = Path(sys.executable).with_name("jaxcrystal")
 COMMANDS = ("sample", "screen", "view", "prepare", "train", "evaluate", "reconstruct", "info")
@@ -288,7 +288,7 @@ def test_wrong_files(tmp_path, capsys, arguments, message) -> None:
 @pytest.fixture
 def crystals(tmp_path) -> tuple[Path, Path]:
     """Folders of small AFLOW prototypes: samples (moved a little, one collapsed, one damaged), known ones."""
-    from jaxcrystal.data.readers import read_structures
+    from jaxcrystal.io.readers import read_structures
 
     samples, known = tmp_path / "samples", tmp_path / "known"
     samples.mkdir()
@@ -446,7 +446,7 @@ def test_info_of_a_model(model_folder, capsys) -> None:
 
 
 def test_info_of_the_installation(capsys) -> None:
-    from jaxcrystal.sampling.info import describe_installation
+    from jaxcrystal.reports.info import describe_installation
 
     text = describe_installation()
     assert "jax " in text

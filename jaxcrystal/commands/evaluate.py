@@ -79,13 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.min_space_group > 230:
         raise RequestError(f"--min-space-group is {arguments.min_space_group}; the last group is 230")
 
-    from jaxcrystal.data.readers import AFLOW
-    from jaxcrystal.evaluation.entries import load_entries
     from jaxcrystal.evaluation.fingerprints import require_eval
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
-    from jaxcrystal.evaluation.summary import text_table
-    from jaxcrystal.evaluation.workers import require_scheduler
-    from jaxcrystal.sampling.writers import claim_folder
+    from jaxcrystal.io.readers import AFLOW
+    from jaxcrystal.reports.figures import text_table
+    from jaxcrystal.structures.entries import load_entries
+    from jaxcrystal.structures.writers import claim_folder
+    from jaxcrystal.workers import require_scheduler
 
     require_eval()
     if arguments.dask:
@@ -125,8 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(evaluation: "Evaluation", out: Path, sources: dict[str, str], no_html: bool) -> None:
-    from jaxcrystal.data.files import write_text
-    from jaxcrystal.evaluation.summary import PAPER, PAPER_REAL, differences
+    from jaxcrystal.files import write_text
+    from jaxcrystal.reports.figures import PAPER, PAPER_REAL, differences
 
     columns = evaluation.per_structure
     text = io.StringIO()
@@ -146,6 +146,6 @@ def _write(evaluation: "Evaluation", out: Path, sources: dict[str, str], no_html
         out / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     )
     if not no_html:
-        from jaxcrystal.evaluation.report import render
+        from jaxcrystal.reports.report import render
 
         write_text(out / "report.html", render(evaluation, sources))

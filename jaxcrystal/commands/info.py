@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the description."""
-    from jaxcrystal.sampling import info
+    from jaxcrystal.reports import info
 
     path = None if arguments.path is None else Path(arguments.path)
     if path is None:

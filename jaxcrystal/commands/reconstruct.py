@@ -115,7 +115,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Samples, matches, writes the folder and prints two tables."""
-    from jaxcrystal.sampling.writers import claim_folder, parse_formats, write_samples
+    from jaxcrystal.structures.writers import claim_folder, parse_formats, write_samples
 
     at_least_1(
         arguments,
@@ -126,12 +126,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jaxcrystal.environment import use_all_cores
     from jaxcrystal.evaluation.reconstruction import reconstruct
-    from jaxcrystal.evaluation.reconstruction_tables import describe
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
-    from jaxcrystal.evaluation.workers import require_scheduler
-    from jaxcrystal.sampling.runner import unseen_elements
-    from jaxcrystal.sampling.summary import describe_failures
-    from jaxcrystal.training.model import load_model
+    from jaxcrystal.model import load_model
+    from jaxcrystal.reports.reconstruction_tables import describe
+    from jaxcrystal.sampling.sample import unseen_elements
+    from jaxcrystal.structures.summary import describe_failures
+    from jaxcrystal.workers import require_scheduler
 
     use_all_cores()
     model = load_model(arguments.model)
@@ -227,8 +227,8 @@ def _versions() -> dict[str, str]:
 
 def _write(out: Path, metrics: dict[str, Any], done: "list[Reconstruction]") -> None:
     """Writes all that there is so far, so that an interruption loses one run at most."""
-    from jaxcrystal.data.files import write_text
     from jaxcrystal.evaluation.reconstruction import lattice_rows, sample_rows, target_rows
+    from jaxcrystal.files import write_text
 
     write_text(out / "per_target.csv", _csv([row for found in done for row in target_rows(found)]))
     write_text(out / "per_sample.csv", _csv([row for found in done for row in sample_rows(found)]))

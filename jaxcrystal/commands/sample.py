@@ -9,7 +9,7 @@ from jaxcrystal.commands.hosts import add_host_options, join_hosts
 from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
 
 if TYPE_CHECKING:
-    from jaxcrystal.sampling.requests import Request
+    from jaxcrystal.requests.requests import Request
 
 _EXAMPLES = """\
 examples:
@@ -191,7 +191,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Samples into the folder, and prints a table."""
     from jaxcrystal.errors import RequestError
-    from jaxcrystal.sampling.writers import parse_formats
+    from jaxcrystal.structures.writers import parse_formats
 
     # All that can be wrong is looked at before anything slow begins.
     at_least_1(arguments, "steps_per_level", "best_of", "batch_size")
@@ -209,13 +209,14 @@ def run(arguments: argparse.Namespace) -> int:
     import jax
 
     from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.sampling.estimate import describe_work
-    from jaxcrystal.sampling.requests import make_plan
+    from jaxcrystal.model import load_model
+    from jaxcrystal.requests.candidates import make_candidates
+    from jaxcrystal.requests.requests import make_plan
     from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
-    from jaxcrystal.sampling.run_folder import summary_rows
-    from jaxcrystal.sampling.runner import make_candidates, unseen_elements
-    from jaxcrystal.sampling.summary import describe
-    from jaxcrystal.training.model import load_model
+    from jaxcrystal.sampling.run_time import describe_work
+    from jaxcrystal.sampling.sample import unseen_elements
+    from jaxcrystal.structures.folder import summary_rows
+    from jaxcrystal.structures.summary import describe
 
     model = load_model(arguments.model)
     try:
@@ -259,8 +260,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _requests(arguments: argparse.Namespace) -> "list[Request]":
     """Returns what the options, or the file of orders, ask for."""
     from jaxcrystal.errors import RequestError
-    from jaxcrystal.sampling import orders as parsing
-    from jaxcrystal.sampling.requests import Request, read_requests
+    from jaxcrystal.requests import orders as parsing
+    from jaxcrystal.requests.requests import Request, read_requests
 
     given = {name: getattr(arguments, name) for name in _REQUEST if getattr(arguments, name) is not None}
     if arguments.orders is not None:

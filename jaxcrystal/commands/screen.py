@@ -77,15 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     at_least_1(arguments, "processes")
     density = None if arguments.density is None else _range(arguments.density)
 
-    from jaxcrystal.evaluation.screening import screen
-    from jaxcrystal.evaluation.screening_files import (
+    from jaxcrystal.structures.screening import screen
+    from jaxcrystal.structures.screening_files import (
         SCREENING_NAME,
         require_writable,
         table,
         write_kept,
         write_screening,
     )
-    from jaxcrystal.sampling.writers import claim_folder
+    from jaxcrystal.structures.writers import claim_folder
 
     started = time.perf_counter()
     source = Path(arguments.source)

@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the page."""
     at_least_1(arguments, "max")
 
-    from jaxcrystal.evaluation.entries import load_entries
-    from jaxcrystal.evaluation.gallery.content import gallery_content
-    from jaxcrystal.evaluation.gallery.folder import screening_rows
-    from jaxcrystal.evaluation.gallery.frames import load_frames
-    from jaxcrystal.evaluation.gallery.page import require_ours, write_gallery
-    from jaxcrystal.sampling.run_folder import summary_rows
+    from jaxcrystal.reports.gallery.content import gallery_content
+    from jaxcrystal.reports.gallery.folder import screening_rows
+    from jaxcrystal.reports.gallery.frames import load_frames
+    from jaxcrystal.reports.gallery.page import require_ours, write_gallery
+    from jaxcrystal.structures.entries import load_entries
+    from jaxcrystal.structures.folder import summary_rows
 
     source = Path(arguments.source)
     out = Path(arguments.out) if arguments.out else default_page(source)

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.data.files import write_atomically
 from jaxcrystal.errors import DataError
+from jaxcrystal.files import write_atomically
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 FORMAT = "jaxcrystal-dataset"
 VERSION = 1
-#: Groups below this one have free angles, which the lattice score does not treat.
-FIRST_SUPPORTED_GROUP = 16
-
 _PER_STRUCTURE = (
     "ids",
     "space_group",

@@ -13,12 +13,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from jaxcrystal.data.dataset import Dataset, PreparedSites, stack
-from jaxcrystal.data.files import require_absent, write_text
-from jaxcrystal.data.readers import Record, parse, read_records
-from jaxcrystal.data.rejection import Reason, Rejected
 from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
+from jaxcrystal.files import require_absent, write_text
+from jaxcrystal.io.readers import Record, parse, read_records
+from jaxcrystal.io.rejection import Reason, Rejected
 
 _CHUNK = 64
 REJECTED_NAME = "rejected.csv"

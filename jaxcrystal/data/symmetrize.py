@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.data.dataset import PreparedSites
-from jaxcrystal.data.rejection import Reason, Rejected
 from jaxcrystal.errors import DataError
+from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, TIE
 from jaxcrystal.symmetry.orbits import expand_orbit

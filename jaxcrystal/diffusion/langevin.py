@@ -20,11 +20,12 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.noise import coord_noise, lattice_noise, move_sites, start, wrap_free_sites
+from jaxcrystal.diffusion.noise import coord_noise, lattice_noise, start
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
-from jaxcrystal.models.scores import EstimateFn, NoiseEstimate, num_free_coords
+from jaxcrystal.score import EstimateFn, NoiseEstimate
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params
+from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords, wrap_free_sites
 
 #: Å; sampled lengths are kept above this.
 MIN_LENGTH = 1.8
@@ -107,7 +108,7 @@ def langevin_step(
     """One iteration for one structure at one noise level.
 
     Args:
-      estimate: of `models.scores.make_estimate_fn`.
+      estimate: of `score.make_estimate_fn`.
       params: network parameters.
       key: of this structure and step.
       state: before the step.
@@ -143,7 +144,7 @@ def anneal(
     depend on the batch it is drawn in.
 
     Args:
-      estimate: of `models.scores.make_estimate_fn`.
+      estimate: of `score.make_estimate_fn`.
       params: network parameters.
       keys: [batch] one key a structure.
       templates: [batch] species, group, operations and projections; coordinates are a

@@ -23,8 +23,9 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal
 from jaxcrystal.diffusion.loss import joint_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.models.scores import EstimateFn, num_free_coords
+from jaxcrystal.score import EstimateFn
 from jaxcrystal.symmetry.lattice import free_params
+from jaxcrystal.symmetry.subspaces import num_free_coords
 
 #: Draws of the noise at each level.
 _DRAWS = 2
@@ -41,7 +42,7 @@ def likelihood_bound(
     differ by what they are and not by what was drawn.
 
     Args:
-      estimate: of `models.scores.make_estimate_fn`.
+      estimate: of `score.make_estimate_fn`.
       params: network parameters.
       key: of the noise.
       crystal: finished.

@@ -8,12 +8,11 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise, move_sites
-from jaxcrystal.models.scores import EstimateFn, num_free_coords
+from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise
+from jaxcrystal.score import EstimateFn
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 from jaxcrystal.symmetry.lattice import free_params
-
-#: Groups below have free angles: they train the coordinates only.
-FIRST_LATTICE_GROUP = 16
+from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords
 
 
 class DenoisingLoss(NamedTuple):
@@ -42,7 +41,7 @@ def denoising_loss(
     Levels are compared by this loss; training can use `joint_loss`.
 
     Args:
-      estimate: of `models.scores.make_estimate_fn`.
+      estimate: of `score.make_estimate_fn`.
       params: network parameters.
       key: for this structure and step.
       crystal: clean.
@@ -86,7 +85,7 @@ def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal,
     noise = lattice_noise(key, crystal)
     noised = crystal._replace(lattice_params=crystal.lattice_params + sigma * noise)
     real = crystal.node_mask.any()
-    return noised, noise, real & ~collapsed(noised) & (crystal.space_group >= FIRST_LATTICE_GROUP)
+    return noised, noise, real & ~collapsed(noised) & (crystal.space_group >= FIRST_SUPPORTED_GROUP)
 
 
 def _losses(crystal: Crystal, coords_error: Array, lattice_error: Array, usable: Array) -> DenoisingLoss:

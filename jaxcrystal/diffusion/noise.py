@@ -6,12 +6,12 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.models.scores import project_displacement
 from jaxcrystal.symmetry.lattice import (
     free_params,
     lattice_matrix,
     lengths_and_cotangents,
 )
+from jaxcrystal.symmetry.subspaces import project_displacement, wrap_free_sites
 
 #: Å and Å³ an atom; a noised cell below either is left out of the lattice loss.
 MIN_TRAINING_LENGTH = 1.5
@@ -36,12 +36,6 @@ def lattice_noise(key: Array, crystal: Crystal) -> Float[Array, "6"]:
     return jnp.where(free_params(crystal.space_group), noise, 0.0)
 
 
-def move_sites(crystal: Crystal, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
-    """Returns the crystal with its sites moved by Cartesian displacements, Å."""
-    lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
-    return crystal._replace(frac_coords=crystal.frac_coords + displacement @ jnp.linalg.inv(lattice))
-
-
 def collapsed(crystal: Crystal) -> Bool[Array, ""]:
     """Returns whether a length is under 1.5 Å or the volume under 1 Å³ an atom."""
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
@@ -64,11 +58,3 @@ def start(key: Array, crystal: Crystal) -> Crystal:
         frac_coords=wrap_free_sites(frac_coords, crystal),
         lattice_params=START_LATTICE_SIGMA * lattice_noise(key_lattice, crystal),
     )
-
-
-def wrap_free_sites(
-    frac_coords: Float[Array, "max_nodes 3"], crystal: Crystal
-) -> Float[Array, "max_nodes 3"]:
-    """Wraps free sites into [0, 1); a constrained site would leave its subspace."""
-    is_free = (crystal.site_projection == jnp.eye(3, dtype=frac_coords.dtype)).all((-2, -1))
-    return jnp.where(is_free[:, None], frac_coords - jnp.floor(frac_coords), frac_coords)

@@ -9,13 +9,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import spglib
 from jaxtyping import Float
 
-from jaxcrystal.data.convert import to_pymatgen
-from jaxcrystal.evaluation.entries import one_line
-from jaxcrystal.evaluation.validity import is_valid, shortest_distance
-from jaxcrystal.sampling.audit import MIN_VOLUME, find_group
+from jaxcrystal.structures.cells import is_valid, nearest_distance, translation_primitive
+from jaxcrystal.structures.checks import MIN_VOLUME
+from jaxcrystal.structures.entries import one_line
+from jaxcrystal.symmetry.detect import find_group
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -29,8 +28,6 @@ SYMPRECS = (0.01, 0.1, 0.3)
 OXIDATION_STATES = "smact14"
 #: More combinations of oxidation states than this are not tried (12 elements, say).
 _MAX_COMBINATIONS = 1_000_000
-#: Å; atoms related by a translation of the cell within this are one atom of the primitive cell.
-_TRANSLATION_SYMPREC = 1e-5
 #: Å³ an atom; CrystalNN takes all atoms within 7 Å, so denser cells would take minutes each.
 _MIN_VOLUME_PER_ATOM = 0.25
 
@@ -134,37 +131,6 @@ def composition_is_valid(structure: "Structure") -> bool:
         if combinations > _MAX_COMBINATIONS:
             raise ValueError(f"{combinations:.0e} combinations of oxidation states are not tried")
     return bool(smact_validity(structure.composition, oxidation_states_set=OXIDATION_STATES))
-
-
-def nearest_distance(structure: "Structure") -> float:
-    """Returns the least distance between two atoms, Å; images of one atom count too."""
-    return min(shortest_distance(structure), shortest_translation(structure))
-
-
-def shortest_translation(structure: "Structure") -> float:
-    """Returns the length of the shortest lattice vector, Å."""
-    reduced = structure.lattice.get_lll_reduced_lattice().matrix
-    shifts = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
-    return float(np.linalg.norm(shifts[np.any(shifts != 0, axis=1)] @ reduced, axis=1).min())
-
-
-def translation_primitive(structure: "Structure") -> "Structure":
-    """Returns the primitive cell; the structure itself where it has no translation to spare.
-
-    Only exact translations (1e-5 Å) are used, so that nothing is idealised.
-    """
-    numbers = np.array(structure.atomic_numbers)
-    if np.gcd.reduce(np.unique(numbers, return_counts=True)[1]) == 1:
-        return structure
-    try:
-        found = spglib.find_primitive(
-            (structure.lattice.matrix, structure.frac_coords, numbers), symprec=_TRANSLATION_SYMPREC
-        )
-    except Exception:  # spglib's own error type differs between its versions
-        found = None
-    if found is None or len(found[2]) >= len(numbers):
-        return structure
-    return to_pymatgen(found[0], np.array(found[2]), found[1])
 
 
 @functools.cache

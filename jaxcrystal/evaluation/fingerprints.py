@@ -21,8 +21,8 @@ from jaxcrystal.evaluation.descriptors import (
     Row,
     describe,
 )
-from jaxcrystal.evaluation.entries import Entry
-from jaxcrystal.evaluation.workers import CHUNK, stream_structures
+from jaxcrystal.structures.entries import Entry
+from jaxcrystal.workers import CHUNK, stream_structures
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -54,7 +54,7 @@ class Features:
       density: [n] g/cm³.
       num_elements: [n].
       num_atoms: [n] of the cell as given.
-      valid: [n] structural validity (`evaluation.validity`); False for entries that failed.
+      valid: [n] structural validity (`structures.cells.is_valid`); False for entries that failed.
       composition_valid: [n] SMACT's charge neutrality and Pauling test; False likewise.
       found_groups: [n, 3] by spglib at 0.01, 0.1 and 0.3 Å; 0 for none.
       reasons: [n] why an entry failed or is not valid, first cause only, in words up to a

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.evaluation.workers import map_structures
+from jaxcrystal.workers import map_structures
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

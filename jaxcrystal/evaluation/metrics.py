@@ -14,11 +14,11 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.evaluation.coverage import COMPOSITION_CUTOFF, STRUCTURE_CUTOFF, Coverage, coverage
 from jaxcrystal.evaluation.descriptors import OXIDATION_STATES, SYMPRECS
 from jaxcrystal.evaluation.distances import DRAW, draw, frechet_distance, wasserstein
-from jaxcrystal.evaluation.duplicates import TOLERANCES, novel, unique
-from jaxcrystal.evaluation.entries import Entry
 from jaxcrystal.evaluation.fingerprints import Features, featurize, library_versions
 from jaxcrystal.evaluation.symmetry_audit import symmetry_audit
-from jaxcrystal.sampling.audit import SYMPREC
+from jaxcrystal.structures.duplicates import TOLERANCES, novel, unique
+from jaxcrystal.structures.entries import Entry
+from jaxcrystal.symmetry.detect import SYMPREC
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -200,7 +200,7 @@ def _frechet(
         "cgcnn": {"value": None, "samples": 0, "reference": 0},
     }
     if settings.cgcnn:
-        from jaxcrystal.evaluation.cgcnn import activations
+        from jaxcrystal.cgcnn.model import activations
 
         chosen = [*(samples[i] for i in ours.tolist()), *(reference[i] for i in theirs.tolist())]
         structures: list[Structure] = [e.structure for e in chosen if e.structure is not None]

@@ -27,10 +27,10 @@ from jaxcrystal.evaluation.matching import (
     split_by_number,
 )
 from jaxcrystal.evaluation.targets import Contract, Targets
-from jaxcrystal.sampling.runner import sample_orders
-from jaxcrystal.sampling.samples import Sample, Samples
+from jaxcrystal.model import Model
+from jaxcrystal.sampling.sample import sample_orders
+from jaxcrystal.structures.finished import Sample, Samples
 from jaxcrystal.symmetry.groups import FAMILIES
-from jaxcrystal.training.model import Model
 
 #: Bounds of the number of inequivalent sites that match rates are split by.
 SITE_SPLITS = {"1": (1, 1), "2": (2, 2), "3": (3, 3), "4": (4, 4), "5-8": (5, 8), "more": (9, 10**6)}

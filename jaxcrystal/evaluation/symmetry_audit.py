@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxcrystal.evaluation.descriptors import SYMPRECS
-from jaxcrystal.evaluation.entries import Entry
+from jaxcrystal.structures.entries import Entry
 
 
 def symmetry_audit(

@@ -15,14 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.data.batches import BUCKETS
-from jaxcrystal.data.convert import formula, to_pymatgen
 from jaxcrystal.data.dataset import Dataset, PreparedSites
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.data.symmetrize import as_crystal
 from jaxcrystal.errors import DataError
-from jaxcrystal.sampling.audit import primitive_cell
-from jaxcrystal.sampling.like import order_like
-from jaxcrystal.sampling.orders import Order, SiteMode
+from jaxcrystal.io.convert import formula, to_pymatgen
+from jaxcrystal.requests.like import order_like
+from jaxcrystal.requests.orders import Order, SiteMode
+from jaxcrystal.structures.checks import primitive_cell
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcrystal.ahead import Ahead
+from jaxcrystal.background import Background
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.batches import empty_crystals
 from jaxcrystal.diffusion.langevin import LangevinConfig
@@ -18,9 +18,9 @@ from jaxcrystal.diffusion.likelihood import anneal_best
 from jaxcrystal.diffusion.noise import start
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
-from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
-from jaxcrystal.sampling.plan import Shape
-from jaxcrystal.training.model import Model
+from jaxcrystal.model import Model
+from jaxcrystal.sampling.batches import Shape
+from jaxcrystal.score import NetworkConfig, make_estimate_fn
 
 #: Structures computed together on one device, fixed so that a structure does not depend on how
 #: many are drawn or how many devices there are; fewer where the memory of a device is small.
@@ -68,7 +68,7 @@ class Programs:
 
         # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
         keys = [(shape, self.rows(shape)) for shape in shapes]
-        self._programs = Ahead(make, keys, threads=max(1, min(num_cpus(), len(keys))))
+        self._programs = Background(make, keys, threads=max(1, min(num_cpus(), len(keys))))
 
     def __getitem__(self, shape: Shape) -> Program:
         return self._programs[shape, self.rows(shape)]

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
-from jaxcrystal.sampling.plan import Candidate
+from jaxcrystal.model import Model
+from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.run_folder import RunFolder, cut_in_parts, digest
-from jaxcrystal.sampling.runner import progress_bar, sample_stream
-from jaxcrystal.sampling.samples import Sample
-from jaxcrystal.training.model import Model
+from jaxcrystal.sampling.stream import progress_bar, sample_stream
+from jaxcrystal.structures.finished import Sample
 
 #: Seconds between two looks at what the other processes have written.
 _WAIT = 0.5
@@ -44,7 +44,7 @@ def open_run(
     """Makes a run folder, or opens that of the same run.
 
     Args:
-      candidates: of `runner.make_candidates`.
+      candidates: of `requests.candidates.make_candidates`.
       model: trained.
       out: new or empty folder, or one of the same run.
       settings: see `RunSettings`.
@@ -70,7 +70,7 @@ def sample_to_folder(
 
     Args:
       folder: of `open_run`, with the same candidates, model and settings.
-      candidates: of `runner.make_candidates`.
+      candidates: of `requests.candidates.make_candidates`.
       model: trained.
       settings: see `RunSettings`.
       progress: show a bar.

@@ -12,18 +12,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jaxcrystal.data.files import write_atomically, write_text
 from jaxcrystal.errors import DataError
-from jaxcrystal.sampling.plan import Candidate, by_shape
-from jaxcrystal.sampling.samples import Sample
-from jaxcrystal.sampling.summary import SUMMARY_NAME, read_summary, summary_csv
-from jaxcrystal.sampling.writers import write_samples
+from jaxcrystal.files import is_partial, write_atomically, write_text
+from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.sampling.batches import by_shape
+from jaxcrystal.structures.finished import Sample
+from jaxcrystal.structures.folder import RUN_NAME
+from jaxcrystal.structures.summary import SUMMARY_NAME, read_summary, summary_csv
+from jaxcrystal.structures.writers import write_samples
 
-RUN_NAME = "run.json"
 FORMAT = "jaxcrystal-run-1"
 #: Structures of a part: what a kill can cost, against the number of folders.
 PART_SIZE = 32
@@ -61,7 +62,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             if (self.path / RUN_NAME).exists():
                 self._require_same(wanted)
-            elif any(not _is_partial(x) and x.name != RUN_NAME for x in self.path.iterdir()):
+            elif any(not is_partial(x) and x.name != RUN_NAME for x in self.path.iterdir()):
                 raise DataError(f"{self.path} is not empty: choose another --out, nothing is overwritten")
             else:
                 write_text(self.path / RUN_NAME, json.dumps(wanted, indent=1) + "\n")
@@ -109,7 +110,7 @@ class RunFolder:
 
         write_atomically(self.path / SUMMARY_NAME, write)
         for place in (self.path, self.path / "parts"):
-            for left in filter(_is_partial, place.iterdir()):  # by processes that were killed
+            for left in filter(is_partial, place.iterdir()):  # by processes that were killed
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     def _part(self, part: int) -> Path:
@@ -136,22 +137,3 @@ class RunFolder:
                 f"{self.path} holds a run with other settings: {listed[:300]}; choose another --out, or the "
                 "same settings to go on with it"
             )
-
-
-def part_folders(folder: Path) -> list[Path]:
-    """Returns the parts of a run folder that are there; none if it is no run folder."""
-    if not (folder / RUN_NAME).is_file():
-        return []
-    return sorted(path for path in (folder / "parts").glob("*") if not _is_partial(path))
-
-
-def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a folder of the sampler, of all parts where it has some; none for other folders."""
-    parts = part_folders(folder)
-    for place in parts or [folder]:
-        if parts or (place / SUMMARY_NAME).is_file():
-            yield from read_summary(place / SUMMARY_NAME)
-
-
-def _is_partial(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".part")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.models.scores import NetworkConfig
+from jaxcrystal.score import NetworkConfig
 
 
 @dataclass(frozen=True)

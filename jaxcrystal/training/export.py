@@ -9,13 +9,13 @@ import jax
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.frequencies import LetterFrequencies
+from jaxcrystal.data.letters import count_letters
 from jaxcrystal.errors import DataError
-from jaxcrystal.models.scores import NetworkConfig, count_params, init_params
+from jaxcrystal.model import Model, load_model
+from jaxcrystal.score import NetworkConfig, count_params, init_params
 from jaxcrystal.training.checkpoints import Progress
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.folder import save_best
-from jaxcrystal.training.model import Model, load_model
 from jaxcrystal.training.parallel import is_main
 from jaxcrystal.training.step import TrainState
 
@@ -31,7 +31,7 @@ class Exporter:
 
     def __init__(self, config: TrainConfig, structures: Dataset, steps_before: int) -> None:
         self._config, self._steps_before = config, steps_before
-        self._letters = LetterFrequencies.from_dataset(structures)
+        self._letters = count_letters(structures)
         self._info = {
             "elements": sorted({int(z) for z in structures.species}),
             "data": config.data.train,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcrystal.data.files import write_atomically
+from jaxcrystal.files import write_atomically
 from jaxcrystal.training.logs import read_rows
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxcrystal.config import ConfigError, load, to_toml
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.files import write_text
 from jaxcrystal.errors import DataError
+from jaxcrystal.files import is_partial, write_text
+from jaxcrystal.model import Model
 from jaxcrystal.training.config import TrainConfig
-from jaxcrystal.training.model import Model
 
 
 def claim(config: TrainConfig, resume: bool) -> None:
@@ -29,7 +29,7 @@ def claim(config: TrainConfig, resume: bool) -> None:
             raise DataError(f"{out} holds no run to resume: there is no config.toml in it")
         _require_same(saved, config)
         _clean(out)
-    elif out.exists() and any(not _is_partial(path) for path in out.iterdir()):
+    elif out.exists() and any(not is_partial(path) for path in out.iterdir()):
         raise DataError(f"{out} is not empty: give another out=..., or --resume to go on with its run")
     else:
         write_text(saved, to_toml(config))
@@ -38,7 +38,7 @@ def claim(config: TrainConfig, resume: bool) -> None:
 def _clean(out: Path) -> None:
     """Removes what a kill left half written."""
     for path in out.iterdir():
-        if _is_partial(path):
+        if is_partial(path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -60,10 +60,6 @@ def digest(dataset: Dataset) -> str:
     for name in ("space_group", "lattice_params", "num_sites", "species", "frac_coords", "letters"):
         content.update(np.ascontiguousarray(getattr(dataset, name)).tobytes())
     return content.hexdigest()[:16]
-
-
-def _is_partial(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def _require_same(saved: Path, config: TrainConfig) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcrystal.data.files import write_text
 from jaxcrystal.errors import DataError
+from jaxcrystal.files import write_text
 from jaxcrystal.training.validation import LevelLosses
 
 LOG_COLUMNS = ("step", "structures", "seconds", "learning_rate", "coords", "lattice", "gradient_norm")

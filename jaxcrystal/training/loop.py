@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxcrystal.ahead import Ahead
+from jaxcrystal.background import Background
 from jaxcrystal.config import to_toml
 from jaxcrystal.data.batches import BucketSampler
 from jaxcrystal.data.dataset import Dataset
@@ -124,7 +124,7 @@ class _Run:
 
     config: TrainConfig
     inputs: Inputs
-    updates: Ahead[Shape, Any]
+    updates: Background[Shape, Any]
     validation: Dataset | None
     checkpoints: Checkpoints
     logs: Logs

@@ -15,7 +15,7 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule, draw_levels
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.models.scores import EstimateFn, NetworkConfig, NoiseEstimate, make_estimate_fn
+from jaxcrystal.score import EstimateFn, NetworkConfig, NoiseEstimate, make_estimate_fn
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
 from jaxcrystal.training.parallel import AXIS, replicated
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from jaxcrystal.ahead import Ahead
+from jaxcrystal.background import Background
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.step import TrainState, make_update
@@ -16,7 +16,7 @@ _SEARCHED = 4096
 
 def compile_updates(
     config: TrainConfig, inputs: Inputs, state: TrainState, steps: range, mesh: Mesh | None
-) -> Ahead[Shape, Any]:
+) -> Background[Shape, Any]:
     """Returns the update of every shape of batch: `updates[shape](state, crystals, rows)`.
 
     Args:
@@ -33,4 +33,4 @@ def compile_updates(
         return update.lower(like, *inputs.example(shape)).compile()
 
     # One thread, in the order of first use: every process of a run compiles in the same order.
-    return Ahead(compile_update, inputs.shapes(steps[:_SEARCHED]))
+    return Background(compile_update, inputs.shapes(steps[:_SEARCHED]))

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxcrystal.data.batches import bucket_of, to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.models.scores import NetworkConfig
+from jaxcrystal.score import NetworkConfig
 from jaxcrystal.training.step import image_capacity, make_level_losses
 
 _BATCH = 64

@@ -14,7 +14,7 @@ import pytest
 from pymatgen.core import DummySpecies, Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
-from jaxcrystal.data import files
+from jaxcrystal import files
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError

@@ -8,10 +8,10 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import DummySpecies, Lattice, Structure
 
-from jaxcrystal.data.convert import to_pymatgen
-from jaxcrystal.data.readers import read_structures
-from jaxcrystal.data.rejection import Reason, Rejected
 from jaxcrystal.data.symmetrize import as_crystal, params_of_lattice, symmetrize
+from jaxcrystal.io.convert import to_pymatgen
+from jaxcrystal.io.readers import read_structures
+from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.symmetry.lattice import lengths_angles, params_from_lengths_angles
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions

@@ -20,7 +20,7 @@ from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.dimenet import DimeNetConfig
-from jaxcrystal.models.scores import NetworkConfig, NoiseEstimate, make_estimate_fn
+from jaxcrystal.score import NetworkConfig, NoiseEstimate, make_estimate_fn
 from jaxcrystal.symmetry.lattice import free_params, lengths_and_cotangents, lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.crystals import make_crystal, pad, random_crystal, random_params, stack, to_device

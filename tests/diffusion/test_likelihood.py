@@ -11,7 +11,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
 from jaxcrystal.diffusion.likelihood import anneal_best, likelihood_bound
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status
-from jaxcrystal.models.scores import NoiseEstimate
+from jaxcrystal.score import NoiseEstimate
 from jaxcrystal.symmetry.lattice import free_params, lattice_matrix
 from tests.crystals import make_crystal, pad, stack, to_device
 

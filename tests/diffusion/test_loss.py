@@ -9,7 +9,7 @@ import pytest
 
 from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
 from jaxcrystal.diffusion.noise import collapsed
-from jaxcrystal.models.scores import NoiseEstimate
+from jaxcrystal.score import NoiseEstimate
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from tests.crystals import make_crystal, pad, stack, to_device
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise, move_sites, start
+from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise, start
 from jaxcrystal.symmetry.lattice import free_params
+from jaxcrystal.symmetry.subspaces import move_sites
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.crystals import lattice_of, make_crystal, pad, random_shape, to_device
 

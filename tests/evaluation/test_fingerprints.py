@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
-from jaxcrystal.data.readers import read_structures
 from jaxcrystal.errors import DataError, JaxcrystalError
 from jaxcrystal.evaluation import descriptors, fingerprints
-from jaxcrystal.evaluation.descriptors import (
-    composition_is_valid,
-    nearest_distance,
-    structure_fingerprint,
-    translation_primitive,
-)
-from jaxcrystal.evaluation.entries import Entry, ordered
+from jaxcrystal.evaluation.descriptors import composition_is_valid, structure_fingerprint
 from jaxcrystal.evaluation.fingerprints import cache_folder, featurize
-from jaxcrystal.evaluation.validity import is_valid
+from jaxcrystal.io.readers import read_structures
+from jaxcrystal.structures.cells import is_valid, nearest_distance, translation_primitive
+from jaxcrystal.structures.entries import Entry, ordered
 
 #: Places in the AFLOW library: few atoms, and many lattice types and coordinations.
 CHOSEN = tuple(range(0, 280, 20))
@@ -205,7 +200,7 @@ def test_an_interrupted_run_keeps_what_is_done(tmp_path, monkeypatch) -> None:
 
 
 def test_several_processes_give_the_same(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("jaxcrystal.evaluation.workers._FEW", 0)
+    monkeypatch.setattr("jaxcrystal.workers._FEW", 0)
     entries = [Entry(str(n), rocksalt(5.0 + 0.1 * n).get_primitive_structure()) for n in range(10)]
     one = featurize(entries, cache=tmp_path / "one", processes=1)
     two = featurize(entries, cache=tmp_path / "two", processes=2)

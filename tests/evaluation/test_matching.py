@@ -8,7 +8,6 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from jaxcrystal.data.readers import read_structures
 from jaxcrystal.evaluation.matching import (
     SPLITS,
     lattice_errors,
@@ -20,6 +19,7 @@ from jaxcrystal.evaluation.matching import (
     split_by_label,
     split_by_number,
 )
+from jaxcrystal.io.readers import read_structures
 
 
 def rocksalt(length: float, cation: str = "Na") -> Structure:

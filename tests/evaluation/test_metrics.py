@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from jaxcrystal.data.readers import read_structures
 from jaxcrystal.errors import DataError
-from jaxcrystal.evaluation.entries import Entry, ordered
 from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
 from jaxcrystal.evaluation.symmetry_audit import is_supergroup
+from jaxcrystal.io.readers import read_structures
+from jaxcrystal.structures.entries import Entry, ordered
 
 WITHOUT_CGCNN = EvaluationSettings(cgcnn=False)
 
@@ -171,7 +171,7 @@ def test_activations_that_are_missing_are_left_out(known, cache, monkeypatch) ->
 
     fake = types.ModuleType("cgcnn")
     fake.activations = activations
-    monkeypatch.setitem(sys.modules, "jaxcrystal.evaluation.cgcnn", fake)
+    monkeypatch.setitem(sys.modules, "jaxcrystal.cgcnn.model", fake)
     found = evaluate(samples, known, None, processes=1, cache=cache).metrics["frechet"]["cgcnn"]
     assert [len(structures) for structures in calls] == [6 + len(known)]
     assert (found["samples"], found["reference"]) == (5, len(known))

@@ -12,7 +12,6 @@ from pymatgen.core import Lattice, Structure
 from jaxcrystal import cli
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
-from jaxcrystal.data.readers import read_structures
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.evaluation import reconstruction
 from jaxcrystal.evaluation.reconstruction import (
@@ -24,12 +23,13 @@ from jaxcrystal.evaluation.reconstruction import (
     target_rows,
 )
 from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose, load_targets
-from jaxcrystal.sampling.plan import Candidate
-from jaxcrystal.sampling.runner import sample_orders
-from jaxcrystal.sampling.samples import Samples, finish
+from jaxcrystal.io.readers import read_structures
+from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.sampling.sample import sample_orders
+from jaxcrystal.structures.finished import Samples, finish
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-from tests.sampling.conftest import make_tiny_model
+from tests.tiny import make_tiny_model
 
 
 def structures() -> dict[str, Structure]:
@@ -364,7 +364,7 @@ def test_free_contract_stands_beside_the_baseline_with_letters(folder, tiny, tmp
     ],
 )
 def test_mistakes_are_one_line(dataset, tiny, tmp_path, capsys, monkeypatch, more, message) -> None:
-    monkeypatch.setattr("jaxcrystal.evaluation.workers._CLUSTER_TIMEOUT", 1.0)
+    monkeypatch.setattr("jaxcrystal.workers._CLUSTER_TIMEOUT", 1.0)
     tiny.save(tmp_path / "model")
     dataset.save(tmp_path / "targets.npz")
     given = ["--targets", str(tmp_path / "targets.npz"), "--model", str(tmp_path / "model")]

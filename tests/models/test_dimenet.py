@@ -17,7 +17,7 @@ from jaxcrystal.graph.multigraph import Edges, Globals, Nodes, build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import bessel_zeros, envelope, radial_basis, spherical_bessel_basis
 from jaxcrystal.models.dimenet import MIN_DISTANCE, DimeNet, DimeNetConfig, edge_weight
-from jaxcrystal.models.scores import NetworkConfig
+from jaxcrystal.score import NetworkConfig
 from tests.crystals import pad, random_crystal, random_params, to_device
 
 GOLDENS = Path(__file__).with_name("dimenet_goldens.npz")

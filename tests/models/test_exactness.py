@@ -18,7 +18,7 @@ from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig, edge_weight
-from jaxcrystal.models.scores import NetworkConfig, reduce_edges
+from jaxcrystal.score import NetworkConfig, reduce_edges
 from jaxcrystal.symmetry.groups import group_tables
 from tests.crystals import primitive_cell, random_crystal, random_params, to_device
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.noise import move_sites
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
 from jaxcrystal.models.dimenet import DimeNetConfig
-from jaxcrystal.models.scores import NetworkConfig, make_estimate_fn
 from jaxcrystal.models.special import MAX_SIGMA, with_known_noise
+from jaxcrystal.score import NetworkConfig, make_estimate_fn
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.orbits import site_stabilizer
+from jaxcrystal.symmetry.subspaces import move_sites
 from tests.crystals import lattice_of, make_crystal, pad, random_crystal, random_params, stack, to_device
 
 #: One of each family, with mirrors, axes, centrings and hexagonal axes among them.

@@ -13,9 +13,9 @@ import hashlib, json, sys
 import jax
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import num_cpus, use_all_cores
-from jaxcrystal.sampling.orders import make_order
-from jaxcrystal.sampling.runner import sample_orders
-from tests.sampling.conftest import make_tiny_model
+from jaxcrystal.requests.orders import make_order
+from jaxcrystal.sampling.sample import sample_orders
+from tests.tiny import make_tiny_model
 
 if sys.argv[1] == "cores":
     use_all_cores()

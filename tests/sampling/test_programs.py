@@ -7,10 +7,10 @@ import pytest
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import DataError
 from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.model import load_model
 from jaxcrystal.sampling import programs
-from jaxcrystal.sampling.plan import Shape
-from jaxcrystal.sampling.runner import sample
-from jaxcrystal.training.model import load_model
+from jaxcrystal.sampling.batches import Shape
+from jaxcrystal.sampling.sample import sample
 
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
 

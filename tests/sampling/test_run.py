@@ -16,11 +16,12 @@ import jax
 import pytest
 
 from jaxcrystal.errors import DataError
+from jaxcrystal.requests.candidates import make_candidates
+from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling import run as module
-from jaxcrystal.sampling.orders import make_order
 from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
-from jaxcrystal.sampling.run_folder import PART_SIZE, part_folders
-from jaxcrystal.sampling.runner import make_candidates
+from jaxcrystal.sampling.run_folder import PART_SIZE
+from jaxcrystal.structures.folder import part_folders
 
 KILLS = int(os.environ.get("JAXCRYSTAL_KILLS", "4"))
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from jaxcrystal.config import from_dict, to_toml
+from jaxcrystal.model import load_model
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.logs import read_rows
-from jaxcrystal.training.model import load_model
 
 
 def small_config(out, prototypes, **settings):

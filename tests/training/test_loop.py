@@ -13,13 +13,13 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.models.scores import make_estimate_fn
+from jaxcrystal.model import load_model
 from jaxcrystal.models.special import MAX_SIGMA
+from jaxcrystal.score import make_estimate_fn
 from jaxcrystal.training.export import first_params
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.logs import read_rows
 from jaxcrystal.training.loop import train, usable
-from jaxcrystal.training.model import load_model
 from jaxcrystal.training.validation import validate
 from tests.training.runs import small_config, without_seconds
 

@@ -8,12 +8,12 @@ from pymatgen.core import Lattice, Structure
 from jaxcrystal.config import from_dict
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
-from jaxcrystal.sampling.orders import SYMBOLS
-from jaxcrystal.sampling.runner import sample
+from jaxcrystal.elements import SYMBOLS
+from jaxcrystal.model import load_model
+from jaxcrystal.sampling.sample import sample
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.loop import train
-from jaxcrystal.training.model import load_model
 
 CRYSTALS = {
     "NaCl": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3]),

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxcrystal.model import load_model
 from jaxcrystal.training.logs import read_rows
-from jaxcrystal.training.model import load_model
 from tests.training.runs import command, finish, small_config
 
 #: More of them are made of one processor by this variable.

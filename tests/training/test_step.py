@@ -10,7 +10,7 @@ import pytest
 from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
-from jaxcrystal.models.scores import NetworkConfig, init_params, make_estimate_fn
+from jaxcrystal.score import NetworkConfig, init_params, make_estimate_fn
 from jaxcrystal.training import step
 from jaxcrystal.training.step import chunk_size, image_capacity, init_state, make_update
 from tests.training.runs import small_config

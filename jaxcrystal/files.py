@@ -1,0 +1,69 @@
+"""Files that are either whole or not there."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from jaxcrystal.errors import DataError
+
+
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], None], overwrite: bool = True) -> None:
+    """Writes a file beside its final place and renames it once it is complete.
+
+    A process killed on the way, or a full disk, leaves the old file or none.
+
+    Args:
+      path: the file to write; its folder is made if need be.
+      write: receives the open binary file.
+      overwrite: False refuses an existing `path`.
+
+    Raises:
+      DataError: the file exists already, or cannot be written.
+    """
+    path = Path(path)
+    if not overwrite:
+        require_absent(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_text(path: str | Path, text: str, overwrite: bool = True) -> None:
+    """Writes a text file (UTF-8) as `write_atomically` does."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    write_atomically(path, write, overwrite)
+
+
+def require_absent(path: str | Path) -> None:
+    """Raises DataError if `path` exists."""
+    if Path(path).exists():
+        raise DataError(f"{path} exists already: choose another name or remove it first")
+
+
+def is_partial(path: Path) -> bool:
+    """Returns whether a file or folder is one that was being written when its process was killed."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

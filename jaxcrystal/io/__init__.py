@@ -1,0 +1,1 @@
+"""Structure files of other programs, and arrays."""

@@ -1,0 +1,1 @@
+"""Wyckoff letters of known crystals: how often, and of which elements."""

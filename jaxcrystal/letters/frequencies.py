@@ -1,0 +1,290 @@
+"""Which Wyckoff letters elements have in a data set, and letters drawn in that proportion.
+
+An assignment gives every site of every element a letter. A position without a free
+coordinate can hold one site of the whole crystal; the others any number. Structures of
+elements that are like those asked for count more than others: an anion is rarely found where
+a cation was.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from math import factorial, prod
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from jaxcrystal.errors import DataError, RequestError
+from jaxcrystal.files import write_text
+from jaxcrystal.letters.similarity import log_similarity
+from jaxcrystal.symmetry.wyckoff import wyckoff_position, wyckoff_positions
+
+#: The letters of the sites of each element; elements are not named here.
+Assignment = tuple[tuple[str, ...], ...]
+#: The atomic numbers of the structures of an assignment, each in the order of its elements.
+Elements = tuple[tuple[int, ...], ...]
+Key = TypeVar("Key", bound=Hashable)
+_FORMAT = "jaxcrystal-letters-2"
+#: Weight, in sites, of what is known without data: every letter, the low multiplicities more.
+_PRIOR_SITES = 1.0
+#: Share of the chances that goes by frequency alone, whatever the elements.
+_BLIND_SHARE = 0.1
+#: Elements of equal standing that can be swapped in more ways than this are not told apart.
+MAX_SWAPS = 5040
+
+
+@dataclass(frozen=True, eq=False)
+class LetterFrequencies:
+    """Counts of letter assignments, and the elements that had them.
+
+    Attributes:
+      assignments: group -> sites per element, sorted, such as (1, 1, 2) -> assignment
+        with elements in the same order -> number of structures.
+      elements: the same -> the elements of these structures; may lack some, or all.
+    """
+
+    assignments: Mapping[int, Mapping[tuple[int, ...], Mapping[Assignment, int]]]
+    elements: Mapping[int, Mapping[tuple[int, ...], Mapping[Assignment, Elements]]] = field(
+        default_factory=dict
+    )
+    _chances: dict[tuple[int, tuple[int, ...], tuple[int, ...]], dict[Assignment, float]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @classmethod
+    def of_elements(
+        cls, found: Mapping[int, Mapping[tuple[int, ...], Mapping[Assignment, Sequence[tuple[int, ...]]]]]
+    ) -> "LetterFrequencies":
+        """Returns the counts of structures that are listed by group, sites per element and assignment."""
+        return cls(
+            {
+                g: {k: {a: len(x) for a, x in v.items()} for k, v in kinds.items()}
+                for g, kinds in found.items()
+            },
+            {
+                g: {k: {a: tuple(sorted(x)) for a, x in v.items()} for k, v in kinds.items()}
+                for g, kinds in found.items()
+            },
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes compact JSON: of each assignment, the atomic numbers of its structures in a row."""
+        table = {
+            str(group): {
+                ",".join(map(str, counts)): {
+                    " ".join("".join(x) for x in a): [z for of_one in structures for z in of_one]
+                    for a, structures in found.items()
+                }
+                for counts, found in kinds.items()
+            }
+            for group, kinds in sorted(self.elements.items())
+        }
+        content = {"format": _FORMAT, "elements": table}
+        write_text(path, json.dumps(content, separators=(",", ":")))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LetterFrequencies":
+        """Reads what `save` wrote; raises DataError for anything else."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT:
+                raise ValueError(f"format {content['format']!r}, expected {_FORMAT!r}")
+            return cls.of_elements(
+                {
+                    int(group): {
+                        tuple(map(int, counts.split(","))): {
+                            tuple(tuple(x) for x in text.split(" ")): _rows(numbers, text.count(" ") + 1)
+                            for text, numbers in found.items()
+                        }
+                        for counts, found in kinds.items()
+                    }
+                    for group, kinds in content["elements"].items()
+                }
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is not a table of letter frequencies: {error}") from error
+
+    def chances(
+        self, space_group: int, counts: Sequence[int], elements: Sequence[int] = ()
+    ) -> dict[Assignment, float]:
+        """Returns the chance of every assignment that the data has for these counts.
+
+        In proportion to the structures that have it, those of like elements counting more.
+
+        Args:
+          space_group: 1-230.
+          counts: inequivalent sites of each element.
+          elements: atomic numbers; none: all structures count the same.
+        Returns:
+          Assignment with elements in the order of `counts` -> chance, 1 in all; empty where the
+          data has no such structure.
+        """
+        key = space_group, tuple(counts), tuple(elements)
+        if key not in self._chances:
+            patterns = self.assignments.get(space_group, {}).get(tuple(sorted(counts)), {})
+            shares = Shares[Assignment](elements)
+            for pattern, number in patterns.items():
+                ways = [*swaps([len(letters) for letters in pattern], counts)]
+                assignments = [tuple(pattern[part] for part in way) for way in ways]
+                shares.add(assignments, ways, number, self.elements_of(space_group, pattern))
+            found = shares.of_each()
+            total = sum(found.values())
+            self._chances[key] = {assignment: share / total for assignment, share in found.items()}
+        return self._chances[key]
+
+    def elements_of(self, space_group: int, assignment: Assignment) -> Elements:
+        """Returns the elements of the structures of an assignment, as far as they are known."""
+        counts = tuple(len(letters) for letters in assignment)
+        return self.elements.get(space_group, {}).get(counts, {}).get(assignment, ())
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        space_group: int,
+        counts: Sequence[int],
+        elements: Sequence[int] = (),
+    ) -> Assignment:
+        """Draws letters by their `chances`.
+
+        Where the data has no such structure, sites are drawn one by one in proportion to
+        the letters of the group in the data, every letter possible, low multiplicities
+        favoured so that the cell stays small.
+
+        Args:
+          rng: the source of randomness.
+          space_group: 1-230.
+          counts: inequivalent sites of each element.
+          elements: atomic numbers; none: only how often letters occur counts.
+
+        Returns:
+          The letters of each element's sites, in the order of `counts`.
+
+        Raises:
+          RequestError: a count below 1, or none.
+        """
+        counts = tuple(int(n) for n in counts)
+        if not counts or min(counts) < 1:
+            raise RequestError(f"each element needs 1 or more sites, got {list(counts)}")
+        chances = self.chances(space_group, counts, elements)
+        if not chances:
+            return self._draw_by_site(rng, space_group, counts)
+        options = list(chances)
+        return options[rng.choice(len(options), p=list(chances.values()))]
+
+    def site_weights(self, space_group: int) -> dict[str, float]:
+        """Returns the weight of each letter of a group when sites are drawn one by one."""
+        positions = wyckoff_positions(space_group)
+        seen: Counter[str] = Counter()
+        for found in self.assignments.get(space_group, {}).values():
+            for assignment, number in found.items():
+                for letters in assignment:
+                    seen.update({letter: number * letters.count(letter) for letter in set(letters)})
+        low = np.array([1.0 / p.multiplicity for p in positions])
+        prior = _PRIOR_SITES * low / low.sum()
+        data = np.array([seen[p.letter] for p in positions]) * low
+        weights = data / max(data.sum(), 1e-300) * min(sum(seen.values()), 20) + prior
+        return {p.letter: float(w) for p, w in zip(positions, weights / weights.sum(), strict=True)}
+
+    def _draw_by_site(
+        self, rng: np.random.Generator, space_group: int, counts: tuple[int, ...]
+    ) -> Assignment:
+        weights = self.site_weights(space_group)
+        fixed = {p.letter for p in wyckoff_positions(space_group) if p.num_free == 0}
+        left = dict(weights)
+        letters: list[str] = []
+        for _ in range(sum(counts)):
+            names = list(left)
+            shares = np.array([left[name] for name in names])
+            letters.append(names[rng.choice(len(names), p=shares / shares.sum())])
+            if letters[-1] in fixed:
+                del left[letters[-1]]
+        ends = np.cumsum(counts)
+        return tuple(tuple(sorted(letters[end - size : end])) for end, size in zip(ends, counts, strict=True))
+
+
+class Shares(Generic[Key]):
+    """Structures shared among the assignments that they speak for.
+
+    A structure speaks for every way to give its sets of letters to the elements asked for. Most
+    of all structures are shared in proportion to how alike the elements are, a small part equally.
+
+    Args:
+      elements: atomic numbers asked for; none: all is shared equally.
+    """
+
+    def __init__(self, elements: Sequence[int] = ()) -> None:
+        self._elements = np.array(elements, int)
+        self._equal: dict[Key, float] = defaultdict(float)
+        self._alike: dict[Key, list[np.ndarray]] = defaultdict(list)
+
+    def add(
+        self, assignments: Sequence[Key], ways: Sequence[tuple[int, ...]], number: int, of_data: Elements
+    ) -> None:
+        """Adds the structures of one pattern.
+
+        Args:
+          assignments: what each way makes of the pattern; may be equal.
+          ways: for each element asked for, its place in the pattern.
+          number: of structures.
+          of_data: their elements, as far as they are known.
+        """
+        for assignment in assignments:
+            self._equal[assignment] += number / len(assignments)
+        if len(self._elements) and of_data:
+            data = np.array(of_data)
+            for assignment, way in zip(assignments, ways, strict=True):
+                self._alike[assignment].append(log_similarity(self._elements, data[:, way]))
+
+    def of_each(self) -> dict[Key, float]:
+        """Returns the structures of each assignment; their sum is that of all that were added."""
+        if not self._alike:
+            return dict(self._equal)
+        # Relative to the most alike structure of all: others may be too far away for any number.
+        nearest = max(float(logs.max()) for parts in self._alike.values() for logs in parts)
+        alike = {
+            key: sum(float(np.exp(logs - nearest).sum()) for logs in parts)
+            for key, parts in self._alike.items()
+        }
+        scale = (1.0 - _BLIND_SHARE) * sum(self._equal.values()) / sum(alike.values())
+        return {key: _BLIND_SHARE * share + scale * alike.get(key, 0.0) for key, share in self._equal.items()}
+
+
+def is_legal(space_group: int, assignment: Assignment) -> bool:
+    """Returns whether no position without a free coordinate is used twice.
+
+    Raises:
+      RequestError: a letter that the group does not have.
+    """
+    used = Counter(letter for letters in assignment for letter in letters)
+    return all(n == 1 or wyckoff_position(space_group, letter).num_free > 0 for letter, n in used.items())
+
+
+def swaps(sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yields the ways to give parts of some sizes to places of the same sizes.
+
+    Args:
+      sizes: of the parts.
+      wanted: of the places; the same numbers, in any order.
+    Returns:
+      For each place the part that it gets. None at all where there are more than `MAX_SWAPS`.
+    """
+    different = sorted(set(wanted))
+    places = [[i for i, n in enumerate(wanted) if n == size] for size in different]
+    parts = [[i for i, n in enumerate(sizes) if n == size] for size in different]
+    if prod(factorial(len(members)) for members in parts) > MAX_SWAPS:
+        return
+    for choice in product(*(permutations(members) for members in parts)):
+        way = [0] * len(wanted)
+        for of_size, chosen in zip(places, choice, strict=True):
+            for place, part in zip(of_size, chosen, strict=True):
+                way[place] = part
+        yield tuple(way)
+
+
+def _rows(numbers: Sequence[int], width: int) -> list[tuple[int, ...]]:
+    if len(numbers) % width or not all(isinstance(z, int) and 0 < z <= 118 for z in numbers):
+        raise ValueError(f"{len(numbers)} atomic numbers of {width} elements")
+    return [tuple(numbers[n : n + width]) for n in range(0, len(numbers), width)]

@@ -1,0 +1,97 @@
+"""Crystals as short lists of numbers, for drawing."""
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import spglib
+from jaxtyping import Float, Int
+
+from jaxcrystal.io.convert import symbols, to_pymatgen
+from jaxcrystal.symmetry.detect import SYMPREC
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+#: Coordinates are integers in this part of an edge: 0.001 Å in an edge of 10 Å.
+COORD_UNIT = 1e-4
+#: Covalent radius of elements for which the table has none, Å.
+_UNKNOWN_RADIUS = 1.6
+_UNKNOWN_COLOR = (0.6, 0.6, 0.6)
+
+
+def compact_cell(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+) -> dict[str, Any]:
+    """Returns a cell as JSON values.
+
+    Args:
+      lattice: [3, 3] rows are vectors, Å.
+      species: [atoms] atomic numbers.
+      frac_coords: [atoms, 3] fractional, any branch.
+    Returns:
+      `lattice`: three lengths (Å) and three angles (degrees); `elements`: runs of atoms as
+      [symbol, count]; `coords`: fractional coordinates in [0, 1), three an atom, in units of
+      `COORD_UNIT`. Vectors that are left-handed are turned round, and coordinates with them,
+      since lengths and angles do not tell the hands apart.
+    """
+    if np.linalg.det(lattice) < 0:
+        lattice, frac_coords = -lattice, -frac_coords
+    units = round(1 / COORD_UNIT)
+    coords = np.rint(np.asarray(frac_coords, float) * units).astype(int) % units
+    runs = [[symbol, len(list(run))] for symbol, run in groupby(symbols(species))]
+    return {
+        "lattice": [*_rounded(_lengths(lattice), 4), *_rounded(_angles(lattice), 3)],
+        "elements": runs,
+        "coords": coords.ravel().tolist(),
+    }
+
+
+def conventional_cell(structure: "Structure") -> "Structure":
+    """Returns the conventional cell as spglib chooses it (0.1 Å), the atoms where they were."""
+    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
+    found = spglib.standardize_cell(cell, to_primitive=False, no_idealize=True, symprec=SYMPREC)
+    if found is None:
+        return structure
+    lattice, frac_coords, species = found
+    return to_pymatgen(lattice, np.array(species), frac_coords)
+
+
+def element_table(elements: set[str]) -> dict[str, dict[str, Any]]:
+    """Returns colour (as Jmol has it) and covalent radius (Å) of elements, by atomic number."""
+    from ase.data import atomic_numbers, covalent_radii
+    from ase.data.colors import jmol_colors
+
+    table = {}
+    for number, symbol in sorted((atomic_numbers[symbol], symbol) for symbol in elements):
+        known = number <= 96  # Cm is the last of the radii (Cordero 2008)
+        color = jmol_colors[number] if number < len(jmol_colors) else _UNKNOWN_COLOR
+        table[symbol] = {
+            "color": "#" + "".join(f"{round(255 * float(part)):02x}" for part in color),
+            "radius": round(float(covalent_radii[number]), 2) if known else _UNKNOWN_RADIUS,
+        }
+    return table
+
+
+def shortest_lattice_vector(structure: "Structure") -> float:
+    """Returns the distance of an atom to its own nearest image, Å."""
+    reduced = structure.lattice.get_lll_reduced_lattice().matrix
+    steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
+    lengths = np.linalg.norm(steps @ reduced, axis=1)
+    return float(lengths[lengths > 1e-6].min())
+
+
+def _lengths(lattice: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(lattice, axis=1)
+
+
+def _angles(lattice: np.ndarray) -> np.ndarray:
+    unit = lattice / _lengths(lattice)[:, None]
+    cosines = (unit[[1, 0, 0]] * unit[[2, 2, 1]]).sum(1)
+    return np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+
+
+def _rounded(numbers: np.ndarray, digits: int) -> list[float]:
+    return [round(float(x), digits) for x in numbers]

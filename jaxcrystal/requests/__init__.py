@@ -1,0 +1,1 @@
+"""What to sample: orders, formulas and their assignments, plans."""

@@ -1,0 +1,213 @@
+"""What a user orders: a space group, and the sites or Wyckoff letters of each element."""
+
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.elements import SYMBOLS, atomic_number
+from jaxcrystal.errors import RequestError
+from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP, hermann_mauguin, space_group_number
+from jaxcrystal.symmetry.wyckoff import wyckoff_position
+
+#: Letters drawn as like elements have them, all sites free, or on given letters.
+SiteMode = Literal["auto", "free", "given"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One kind of crystal to be sampled; make it with `make_order`.
+
+    Attributes:
+      space_group: 16-230.
+      elements: atomic numbers, ascending.
+      counts: inequivalent sites of each element.
+      mode: `given`, the sites are on `letters`; `auto`, letters are drawn as
+        like elements have them in the model's training data; `free`, sites move in three dimensions.
+      letters: of each element's sites; empty unless `given`.
+    """
+
+    space_group: int
+    elements: tuple[int, ...]
+    counts: tuple[int, ...]
+    mode: SiteMode = "auto"
+    letters: Assignment = ()
+
+    @property
+    def num_sites(self) -> int:
+        """Inequivalent sites of all elements."""
+        return sum(self.counts)
+
+    @cached_property
+    def text(self) -> str:
+        """The order in one line, such as `221 O=1,Ti=1,Ba=1 auto`; what its seed depends on."""
+        of_elements: list[str] = ["".join(letters) for letters in self.letters]
+        of_elements = of_elements or [str(count) for count in self.counts]
+        sites = ",".join(f"{SYMBOLS[z]}={x}" for z, x in zip(self.elements, of_elements, strict=True))
+        return f"{self.space_group} {sites} {self.mode}"
+
+    @property
+    def wyckoff(self) -> str:
+        """Letters by element, such as `O:c Ti:b Ba:a`; empty unless they are given."""
+        return " ".join(
+            f"{SYMBOLS[z]}:{''.join(of_element)}"
+            for z, of_element in zip(self.elements, self.letters, strict=bool(self.letters))
+        )
+
+    @cached_property
+    def hash(self) -> int:
+        """A number of 32 bits that is the same in every process."""
+        return zlib.crc32(self.text.encode())
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """The atomic number of every site."""
+        return tuple(z for z, n in zip(self.elements, self.counts, strict=True) for _ in range(n))
+
+    def draw_letters(self, frequencies: LetterFrequencies, seed: int, number: int) -> tuple[str, ...] | None:
+        """Returns the letter of every site of structure `number`; None if the sites are free."""
+        if self.mode == "free":
+            return None
+        letters = self.letters
+        if self.mode == "auto":
+            rng = np.random.default_rng([seed, self.hash, number])
+            letters = frequencies.draw(rng, self.space_group, self.counts, self.elements)
+        return tuple(letter for of_element in letters for letter in of_element)
+
+
+def make_order(
+    space_group: int | str, sites: Mapping[str, int] | Mapping[str, str], letters: str = "auto"
+) -> Order:
+    """Checks a request.
+
+    Args:
+      space_group: number or Hermann-Mauguin symbol.
+      sites: element symbol -> number of inequivalent sites, or -> Wyckoff letters, one a
+        site (`{"Ba": "a", "O": "cd"}`).
+      letters: `auto` or `free`; only for numbers of sites.
+
+    Raises:
+      RequestError: with what is wrong and what was expected, in one line.
+    """
+    group = supported_group(space_group)
+    if letters not in ("auto", "free"):
+        raise RequestError(f"letters is {letters!r}; expected auto or free")
+    if not sites:
+        raise RequestError("no sites given: expected elements with their sites, such as Ba=1,Ti=1,O=2")
+    given = [isinstance(value, str) for value in sites.values()]
+    if any(given) and not all(given):
+        raise RequestError("give either numbers of sites or Wyckoff letters, not some of each")
+
+    ordered = sorted(((atomic_number(symbol), value) for symbol, value in sites.items()), key=lambda x: x[0])
+    elements = tuple(number for number, _ in ordered)
+    if all(given):
+        assignment = tuple(tuple(sorted(str(value))) for _, value in ordered)
+        counts = tuple(len(of_element) for of_element in assignment)
+    else:
+        assignment = ()
+        counts = tuple(_whole_number(value) for _, value in ordered)
+    for number, count in zip(elements, counts, strict=True):
+        if count < 1:
+            raise RequestError(
+                f"{SYMBOLS[number]} has {count} sites; each element needs at least 1 (or is left out)"
+            )
+    if sum(counts) > BUCKETS[-1]:
+        raise RequestError(f"{sum(counts)} inequivalent sites in all; at most {BUCKETS[-1]} are supported")
+    if all(given):
+        _check_letters(group, assignment)
+        return Order(group, elements, counts, "given", assignment)
+    return Order(group, elements, counts, "free" if letters == "free" else "auto")
+
+
+def supported_group(space_group: int | str) -> int:
+    """Returns the number of a group that can be sampled, given by number or symbol.
+
+    Raises:
+      RequestError: no such group, or one with free angles.
+    """
+    group = space_group_number(space_group)
+    if group < FIRST_SUPPORTED_GROUP:
+        raise RequestError(
+            f"space group {group} ({hermann_mauguin(group)}) has free angles, which are not supported yet: "
+            "choose one from 16 to 230"
+        )
+    return group
+
+
+def parse_space_groups(text: str) -> tuple[int, ...]:
+    """Returns the groups of a list such as `221,Pm-3m,F d -3 m`, each once, in that order."""
+    return tuple(dict.fromkeys(space_group_number(part) for part in text.split(",")))
+
+
+def parse_sites(text: str) -> dict[str, int]:
+    """Returns the sites of each element of a text such as `Ba=1,Ti=1,O=2`."""
+    sites = {}
+    for symbol, value in _pairs(text, "Ba=1,Ti=1,O=2").items():
+        try:
+            sites[symbol] = int(value)
+        except ValueError:
+            raise RequestError(
+                f"cannot read {symbol}={value}: expected a whole number of sites, such as {symbol}=1 "
+                "(for letters use --wyckoff)"
+            ) from None
+    return sites
+
+
+def parse_wyckoff(text: str) -> dict[str, str]:
+    """Returns the Wyckoff letters of each element of a text such as `Ba=a,Ti=b,O=cd`."""
+    letters = _pairs(text, "Ba=a,Ti=b,O=cd")
+    for symbol, value in letters.items():
+        if not (value.isascii() and value.isalpha()):
+            raise RequestError(
+                f"cannot read {symbol}={value}: expected Wyckoff letters, one a site, such as {symbol}=a "
+                "(for numbers of sites use --sites)"
+            )
+    return letters
+
+
+def parse_numbers(text: str, name: str) -> tuple[int, ...]:
+    """Returns the whole numbers of a list such as `1,2,4`.
+
+    Args:
+      text: separated by commas.
+      name: of the option, for the message.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4") from None
+
+
+def _pairs(text: str, example: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        symbol, separator, value = (word.strip() for word in part.partition("="))
+        if not (symbol and separator and value):
+            raise RequestError(f"cannot read {part.strip()!r}: expected ELEMENT=VALUE, such as {example}")
+        atomic_number(symbol)
+        if symbol in pairs:
+            raise RequestError(f"{symbol} is given twice: give each element once, such as {example}")
+        pairs[symbol] = value
+    return pairs
+
+
+def _whole_number(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise RequestError(f"{value!r} is no number of sites: expected a whole number")
+    return int(value)
+
+
+def _check_letters(space_group: int, assignment: Assignment) -> None:
+    for letter, count in Counter(letter for of_element in assignment for letter in of_element).items():
+        position = wyckoff_position(space_group, letter)
+        if count > 1 and position.num_free == 0:
+            raise RequestError(
+                f"Wyckoff position {position.multiplicity}{letter} of group {space_group} is given "
+                f"{count} times: it has no free coordinate and holds one site only"
+            )

@@ -1,0 +1,86 @@
+"""What a run will take, said before it begins."""
+
+import time
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.environment import num_cpus
+from jaxcrystal.model import Model
+from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.sampling.batches import by_shape
+from jaxcrystal.sampling.programs import default_rows
+from jaxcrystal.score import count_params
+
+#: Share of the rate of a matrix product that a Langevin step reaches on a CPU: `benchmarks/README.md`.
+_EFFICIENCY = 0.15
+#: A product of this size takes milliseconds, and is too large for a cache of the first level.
+_SIZE = 512
+#: Seconds of one core that the compilation of a shape takes, measured.
+_COMPILATION = 8.0
+
+
+def describe_work(
+    candidates: Sequence[Candidate],
+    model: Model,
+    config: LangevinConfig,
+    batch_size: int | None = None,
+    processes: int = 1,
+) -> str:
+    """Returns a line: structures, groups, shapes, and about how long they take.
+
+    The time follows from the floating-point operations of the network and the rate of a matrix
+    product, measured now; expect to be off by a factor of two.
+
+    Args:
+      candidates: to be drawn.
+      model: trained.
+      config: of the sampler.
+      batch_size: structures on each device; None: what suits it.
+      processes: that share the work.
+    """
+    shapes = by_shape(candidates)
+    devices = jax.local_devices()
+    # Nearly every parameter is a weight of a dense layer and is used once for each edge.
+    per_edge = 2.0 * count_params(model.params)
+    steps = config.schedule.levels * config.steps_per_level * (2 if config.alternating else 1)
+    steps *= config.best_of
+    operations = 0.0
+    for shape, members in shapes.items():
+        rows = (batch_size or default_rows(model.network, shape, devices[0])) * len(devices)
+        padded = -(-len(members) // rows) * rows
+        operations += padded * shape.max_nodes * model.network.graph.max_neighbors * per_edge * steps
+    sampling = operations / (_EFFICIENCY * _product_rate() * len(devices) * processes)
+    compiling = _COMPILATION * len(shapes) / min(num_cpus(), len(shapes))
+    groups = len({candidate.order.space_group for candidate in candidates})
+    orders = len({candidate.order for candidate in candidates})
+    what = f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in"
+    where = f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile"
+    spent = f"about {_duration(compiling + sampling)} on {_plural(len(devices) * processes, 'device')}"
+    return f"{what} {where}; {spent} ({_duration(compiling)} of it compilation)"
+
+
+def _product_rate() -> float:
+    """Returns floating-point operations a second of a matrix product on one device."""
+    matrix = jax.device_put(np.ones((_SIZE, _SIZE), np.float32), jax.local_devices()[0])
+    product = jax.jit(lambda a: jnp.dot(a, a))
+    product(matrix).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        product(matrix).block_until_ready()
+        seconds.append(time.perf_counter() - started)
+    return 2.0 * _SIZE**3 / float(np.median(seconds))
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,160 @@
+"""Sampling from Python: a group with sites, a formula, or orders in; finished crystals out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.elements import SYMBOLS
+from jaxcrystal.errors import RequestError
+from jaxcrystal.model import Model, load_model
+from jaxcrystal.requests.candidates import make_candidates
+from jaxcrystal.requests.formulas import FORMULA_UNITS, MAX_ATOMS
+from jaxcrystal.requests.orders import Order, make_order
+from jaxcrystal.requests.requests import Request, make_plan
+from jaxcrystal.sampling.stream import progress_bar, sample_stream
+from jaxcrystal.structures.finished import Samples
+
+
+def sample(
+    space_group: int | str | Sequence[int | str],
+    sites: Mapping[str, int] | Mapping[str, str],
+    count: int = 1,
+    *,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    letters: str = "auto",
+    steps_per_level: int | None = None,
+    best_of: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Samples:
+    """Samples crystals.
+
+    Args:
+      space_group: number (16-230) or Hermann-Mauguin symbol, or several of them.
+      sites: element -> number of symmetry-inequivalent sites, such as
+        `{"Ba": 1, "Ti": 1, "O": 1}`, or element -> Wyckoff letters, one a site, such as
+        `{"Ba": "a", "Ti": "b", "O": "c"}`.
+      count: structures for each group.
+      model: a model or its folder; the bundled one by default.
+      seed: a structure is the same to the last bit at the same seed, whatever else is
+        drawn with it and on however many devices, on one machine and with one batch size.
+      letters: for numbers of sites: `auto` draws Wyckoff letters by what like elements have in
+        the training data, `free` lets every site move in three dimensions.
+      steps_per_level: Langevin steps at each noise level.
+      best_of: chains run for each crystal, of which the likeliest is kept; time is proportional.
+      config: all settings of the sampler; by default those that go with the model.
+      batch_size: structures computed together on each device (all local ones are used; see
+        `environment.use_all_cores` for CPUs), by default what suits it; changes results by
+        rounding only.
+      progress: show a bar with structures/s.
+
+    Raises:
+      RequestError: a request that makes no sense.
+      DataError: the model cannot be read.
+    """
+    groups = [space_group] if isinstance(space_group, int | str) else list(space_group)
+    orders = [make_order(group, sites, letters) for group in groups]
+    model = model if isinstance(model, Model) else load_model(model)
+    config = _changed(config, model, steps_per_level=steps_per_level, best_of=best_of)
+    return sample_orders(orders, count, model, seed, config, batch_size, progress)
+
+
+def sample_formula(
+    formula: str,
+    count: int = 1,
+    space_group: int | str | Sequence[int | str] = "any",
+    *,
+    formula_units: Sequence[int] = FORMULA_UNITS,
+    max_atoms: int = MAX_ATOMS,
+    at_most: int | None = None,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    best_of: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Samples:
+    """Samples crystals of exactly one composition, on the likeliest Wyckoff letters that give it.
+
+    Args:
+      formula: such as `Cu2KSi`; it is reduced first.
+      count: structures in all; see `formulas.plan_formula` for how they are spread.
+      space_group: numbers (16-230) or symbols, `any`, or `common`, the 32 groups with most
+        structures in the model's training data.
+      formula_units: in the primitive cell.
+      max_atoms: in the primitive cell.
+      at_most: structures of one assignment of letters; None for any number.
+      model: see `sample`, as for the rest.
+      seed: of the draw.
+      best_of: chains run for each crystal, of which the likeliest is kept.
+      config: of the sampler.
+      batch_size: structures computed together on each device.
+      progress: show a bar with structures/s.
+
+    Raises:
+      RequestError: a request that makes no sense, or no assignment gives this formula.
+      DataError: the model cannot be read.
+    """
+    model = model if isinstance(model, Model) else load_model(model)
+    request = Request(
+        space_group=space_group if isinstance(space_group, int | str) else tuple(space_group),
+        formula=formula,
+        formula_units=tuple(formula_units),
+        max_atoms=max_atoms,
+        at_most=at_most,
+        count=count,
+    )
+    plan = make_plan([request], model.letters, seed)
+    config = _changed(config, model, best_of=best_of)
+    return sample_orders(plan.orders, plan.counts, model, seed, config, batch_size, progress)
+
+
+def sample_orders(
+    orders: Sequence[Order],
+    count: int | Sequence[int],
+    model: Model,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+    random_start: bool = False,
+) -> Samples:
+    """Samples `count` structures of each order; see `sample`.
+
+    Args:
+      orders: of `make_order`; their structures stand in this order in the result. An order
+        given twice gives the same structures twice.
+      count: structures of each; one number for all, or one for each order.
+      model: trained.
+      seed: 0 to 2³² - 1.
+      config: sampler settings.
+      batch_size: rows of every batch on each device.
+      progress: show a bar.
+      random_start: return the states that sampling would start from, as a baseline.
+    """
+    counts = [count] * len(orders) if isinstance(count, int) else list(count)
+    candidates = make_candidates(orders, counts, model, seed)
+    stream = sample_stream(candidates, model, seed, config, batch_size, random_start)
+    results = {
+        candidate.place: sample
+        for candidate, sample in progress_bar(stream, len(candidates), disable=not progress)
+    }
+    return Samples([results[place] for place in range(len(candidates))])
+
+
+def unseen_elements(orders: Sequence[Order], model: Model) -> list[str]:
+    """Returns the symbols of ordered elements that the model's training data does not have."""
+    seen = set(model.info.get("elements", range(1, len(SYMBOLS))))
+    return [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
+
+
+def _changed(config: LangevinConfig | None, model: Model, **settings: int | None) -> LangevinConfig:
+    """Returns the settings of the sampler with those on top that are given."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        return replace(config or LangevinConfig(model.sampling_schedule), **given)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise RequestError(str(error)) from error

@@ -1,0 +1,132 @@
+"""Sampling: orders in, finished crystals out."""
+
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.errors import RequestError
+from jaxcrystal.model import Model
+from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
+from jaxcrystal.sampling.programs import BATCH_SIZE, Programs, is_out_of_memory
+from jaxcrystal.structures.finished import Sample, finish
+
+
+def sample_stream(
+    candidates: Sequence[Candidate],
+    model: Model,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    random_start: bool = False,
+) -> Iterator[tuple[Candidate, Sample]]:
+    """Yields finished structures, shape by shape, a batch behind the devices.
+
+    A batch that does not fit the memory of a device is cut in half, and so are those after it.
+
+    Args:
+      candidates: of `make_candidates`.
+      model: trained.
+      seed: 0 to 2³² - 1.
+      config: sampler settings.
+      batch_size: rows of every batch on each device.
+      random_start: yield what sampling would start from.
+
+    Raises:
+      RequestError: a batch size below 1.
+      DataError: one structure is too much for the memory.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
+    if not candidates:
+        return
+    config = config or LangevinConfig(model.sampling_schedule)
+    shapes = by_shape(candidates)
+    # No more devices than there is work for.
+    local = jax.local_devices()
+    devices = tuple(local[: -(-len(candidates) // (batch_size or BATCH_SIZE.get(local[0].platform, 8)))])
+    waiting = deque(shapes.items())
+    running: tuple[Batch, Any] | None = None
+    with closing(Programs(model, config, list(shapes), devices, batch_size, random_start)) as programs:
+        while waiting or running:
+            started = None
+            if waiting:
+                shape, members = waiting.popleft()
+                rows = programs.rows(shape)
+                batch = make_batch(shape, members[:rows], rows)
+                try:
+                    output = programs[shape](
+                        model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates
+                    )
+                    started = batch, output
+                    members = members[rows:]
+                except jax.errors.JaxRuntimeError as error:
+                    _shrink(programs, shape, error)
+                if members:
+                    waiting.appendleft((shape, members))
+            if running is not None:
+                # The devices compute while the batch before is finished on the host.
+                batch, output = running
+                try:
+                    output = jax.tree.map(np.asarray, output)
+                except jax.errors.JaxRuntimeError as error:
+                    _shrink(programs, batch.shape, error)
+                    waiting.append((batch.shape, list(batch.candidates)))
+                else:
+                    yield from _finished(batch, output, model.network.graph.merge_distance)
+            running = started
+
+
+def progress_bar(
+    stream: Iterator[tuple[Candidate, Sample]], total: int, done: int = 0, disable: bool = False
+) -> Iterator[tuple[Candidate, Sample]]:
+    """Shows a bar with structures/s and the time left while structures come.
+
+    Args:
+      stream: of `sample_stream`.
+      total: structures of the whole run.
+      done: structures that it had before.
+      disable: show nothing.
+    """
+    return iter(
+        tqdm(
+            stream,
+            total=total,
+            initial=done,
+            desc="sample",
+            unit=" structures",
+            disable=disable,
+            file=sys.stderr,
+        )
+    )
+
+
+def _shrink(programs: Programs, shape: Shape, error: Exception) -> None:
+    if not is_out_of_memory(error):
+        raise error
+    programs.shrink(shape, error)
+
+
+def _finished(batch: Batch, output: Any, merge_distance: float) -> Iterator[tuple[Candidate, Sample]]:
+    coords, lattice_params, flags, scores, frames = output
+    for row, candidate in enumerate(batch.candidates):
+        on_the_way = None if frames is None else (frames[0][:, row], frames[1][:, row])
+        yield (
+            candidate,
+            finish(
+                candidate,
+                coords[row],
+                lattice_params[row],
+                int(flags[row]),
+                scores[row],
+                merge_distance,
+                on_the_way,
+            ),
+        )

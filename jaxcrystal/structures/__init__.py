@@ -1,0 +1,1 @@
+"""Finished crystals: checks, folders, duplicates, screening."""

@@ -1,0 +1,219 @@
+"""What is evaluated: every structure of a file or folder, those that cannot be read included."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcrystal.data.dataset import Dataset, PreparedSites
+from jaxcrystal.data.symmetrize import as_crystal
+from jaxcrystal.errors import DataError
+from jaxcrystal.io.convert import to_pymatgen
+from jaxcrystal.io.readers import Record, parse, read_records
+from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.structures.folder import part_folders, summary_rows
+from jaxcrystal.structures.summary import SUMMARY_NAME
+from jaxcrystal.symmetry.orbits import expand_crystal
+from jaxcrystal.workers import map_structures
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+#: Places of one crystal in a folder of the sampler, the most exact first.
+_SUFFIXES = (".cif", ".cif.gz", ".vasp", ".vasp.gz")
+_JOINT = ("structures.json", "structures.json.gz")
+_FRAMES = ("structures.extxyz", "structures.extxyz.gz")
+#: From so many records on, they are parsed in several processes: 2 ms each, while a process
+#: takes more than a second to start.
+_MANY = 2000
+#: Occupancies above this one count as full.
+_FULL_OCCUPANCY = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One structure to evaluate, or why there is none.
+
+    Attributes:
+      name: what its source calls it.
+      structure: the cell as it was read, every site one element without oxidation state;
+        None if it could not be read.
+      error: why it could not be read, in one line.
+      requested_group: the space group it was sampled for; 0: not known.
+      letters: its Wyckoff letters by element, as in `summary.csv`.
+      flag: the sampler's status: `ok`, or why it stopped this structure early.
+    """
+
+    name: str
+    structure: "Structure | None"
+    error: str = ""
+    requested_group: int = 0
+    letters: str = ""
+    flag: str = "ok"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be read, or the sampler flagged it."""
+        return self.structure is None or self.flag != "ok"
+
+
+def load_entries(source: str | Path, processes: int | None = None) -> list[Entry]:
+    """Returns an entry for every structure of a source, in its order.
+
+    Args:
+      source: a file or folder of any kind that `io.readers.read_structures` knows, or a
+        prepared data set (`.npz`). In a folder of the sampler, in parts or not, each crystal
+        is read once, whatever formats it is there in, and joined with its row of
+        `summary.csv`; a row without a structure is an entry with an error, and a structure
+        without a row is an entry too. Trajectories are left out.
+      processes: worker processes for large sources, default one a CPU.
+
+    Raises:
+      DataError: the source does not exist, is of no known kind or holds no structure.
+    """
+    path = Path(source)
+    if path.suffix == ".npz":
+        return _of_dataset(Dataset.load(path))
+    rows = _summary(path)
+    if rows is None:
+        entries = _parsed(list(read_records(source)), processes)
+    else:
+        entries = _of_samples(path, rows, processes)
+    if not entries:
+        raise DataError(f"{source} holds no structures")
+    return entries
+
+
+def ordered(structure: "Structure") -> "Structure":
+    """Returns the structure with bare elements; deuterium and tritium count as hydrogen.
+
+    Raises:
+      Rejected: no atoms, disordered sites, something that is no element, or a number that
+        is not finite.
+    """
+    if len(structure) == 0:
+        raise Rejected(Reason.EMPTY, "no atoms")
+    numbers = []
+    for site in structure:
+        occupants: dict[Any, float] = dict(site.species.items())
+        elements = {int(getattr(occupant, "Z", 0)) for occupant in occupants}
+        if not all(1 <= element <= 118 for element in elements):
+            raise Rejected(Reason.UNKNOWN_ELEMENT, f"a site holds {site.species_string}")
+        if len(elements) != 1 or sum(occupants.values()) < _FULL_OCCUPANCY:
+            raise Rejected(Reason.DISORDERED, f"a site holds {site.species_string}")
+        numbers.append(elements.pop())
+    lattice, frac_coords = np.array(structure.lattice.matrix), np.array(structure.frac_coords)
+    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
+        raise Rejected(Reason.UNPARSABLE, "a coordinate or length is not a finite number")
+    if abs(np.linalg.det(lattice)) < 1e-6:
+        raise Rejected(Reason.UNPARSABLE, "the cell has no volume")
+    return to_pymatgen(lattice, np.array(numbers), frac_coords)
+
+
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _parsed(records: list[Record], processes: int | None) -> list[Entry]:
+    outcomes = map_structures(
+        _arrays,
+        records,
+        processes=processes if len(records) >= _MANY else 1,
+        description="read",
+    )
+    return [
+        Entry(record.source_id, None, outcome)
+        if isinstance(outcome, str)
+        else Entry(record.source_id, to_pymatgen(*outcome))
+        for record, outcome in zip(records, outcomes, strict=True)
+    ]
+
+
+def _arrays(record: Record) -> _Arrays | str:
+    """Returns lattice, species and coordinates, which travel faster than a structure; or what is wrong."""
+    try:
+        structure = ordered(parse(record))
+    except Exception as error:  # a library's parser may raise anything
+        return one_line(error)
+    return (
+        np.array(structure.lattice.matrix),
+        np.array(structure.atomic_numbers),
+        np.array(structure.frac_coords),
+    )
+
+
+def one_line(error: Exception) -> str:
+    """Returns an exception as one line of at most 200 characters."""
+    text = " ".join(str(error).split())
+    known = isinstance(error, DataError | Rejected)
+    return (text if known else f"{type(error).__name__}: {text}")[:200]
+
+
+def _of_dataset(dataset: Dataset) -> list[Entry]:
+    entries = []
+    for row in range(len(dataset)):
+        sites = dataset.sites(row)
+        prepared = PreparedSites(
+            int(dataset.space_group[row]),
+            dataset.lattice_params[row],
+            dataset.species[sites],
+            dataset.frac_coords[sites],
+            dataset.letters[sites],
+        )
+        lattice, species, frac_coords, _ = expand_crystal(as_crystal(prepared))
+        entries.append(Entry(str(dataset.ids[row]), to_pymatgen(lattice, species, frac_coords)))
+    return entries
+
+
+def _summary(folder: Path) -> list[dict[str, str]] | None:
+    """Returns the rows of the sampler's summary; None where there is no such file."""
+    return list(summary_rows(folder)) or None if folder.is_dir() else None
+
+
+def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None) -> list[Entry]:
+    found: dict[str, Record] = {}
+    for name, record in _records(folder):
+        if name not in found or found[name].kind == "error":
+            found[name] = record
+    names = [row["id"] for row in rows]
+    names += sorted(set(found) - set(names))
+    missing = Record("", "error", f"in {SUMMARY_NAME}, but there is no file of it")
+    parsed = _parsed([found.get(name, missing) for name in names], processes)
+    entries = []
+    for name, entry, row in zip(names, parsed, [*rows, *[None] * (len(names) - len(rows))], strict=True):
+        if row is None:
+            entries.append(Entry(name, entry.structure, entry.error))
+            continue
+        group = row["requested_group"] or ""
+        entries.append(
+            Entry(
+                name=name,
+                structure=entry.structure,
+                error=entry.error,
+                requested_group=int(group) if group.isdigit() else 0,
+                letters=row["letters"] or "",
+                flag=row["status"] or "ok",
+            )
+        )
+    return entries
+
+
+def _records(folder: Path) -> Iterator[tuple[str, Record]]:
+    """Yields name and record of every structure of a sampler's folder, a name perhaps repeatedly."""
+    for part in part_folders(folder):
+        yield from _records(part)
+    for name in _JOINT:
+        if (folder / name).is_file():
+            # A file that cannot be read at all has no names: the other formats may stand in.
+            yield from ((r.source_id, r) for r in read_records(folder / name) if r.kind != "error")
+    for suffix in _SUFFIXES:
+        for path in sorted(folder.glob(f"*{suffix}")):
+            yield from ((path.name.removesuffix(suffix), r) for r in read_records(path))
+    for name in _FRAMES:
+        if (folder / name).is_file():
+            for record in read_records(folder / name):
+                label = re.search(r'\bname="?([^"\s]+)', record.content.partition("\n")[2].partition("\n")[0])
+                if record.kind == "extxyz" and label:
+                    yield label.group(1), record

@@ -1,0 +1,181 @@
+"""`summary.csv`, one row a crystal, and what it says in a few lines for the terminal."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from jaxcrystal.errors import DataError, Status
+from jaxcrystal.io.convert import is_supergroup
+from jaxcrystal.structures.finished import STATUS_WORDS, Sample
+
+SUMMARY_NAME = "summary.csv"
+COLUMNS = (
+    "id",
+    "formula",
+    "letters",
+    "requested_group",
+    "found_group",
+    "found_group_strict",
+    "a",
+    "b",
+    "c",
+    "alpha",
+    "beta",
+    "gamma",
+    "volume_per_atom",
+    "shortest_distance",
+    "score_coords",
+    "score_lattice",
+    "valid",
+    "status",
+)
+Row = Mapping[str, str]
+
+
+def summary_row(sample: Sample) -> dict[str, str]:
+    """Returns the row of one crystal.
+
+    Lengths and the shortest distance are in Å, angles in degrees, volume in Å³ an atom,
+    scores in 1/Å and in the inverse of a lattice parameter.
+    """
+    lengths, angles = sample.lengths_angles
+    values = (
+        sample.name,
+        sample.formula,
+        sample.wyckoff,
+        str(sample.space_group),
+        str(sample.found_group),
+        str(sample.found_group_strict),
+        *(f"{x:.4f}" for x in lengths),
+        *(f"{x:.3f}" for x in angles),
+        f"{sample.audit.volume_per_atom:.3f}",
+        f"{sample.audit.shortest_distance:.3f}",
+        *(f"{x:.4g}" for x in sample.scores),
+        str(sample.valid),
+        sample.status,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def summary_csv(rows: Iterable[Row], head: bool = True) -> str:
+    """Returns rows as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    if head:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_summary(path: Path) -> Iterator[dict[str, str]]:
+    """Yields the rows of a summary of the sampler; none if the file has other columns.
+
+    Raises:
+      DataError: the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if set(reader.fieldnames or ()) >= _KNOWN_BY:
+                yield from reader
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+#: Columns by which a summary of the sampler is known, of earlier versions too.
+_KNOWN_BY = {"id", "letters", "requested_group", "status"}
+
+
+def describe(rows: Iterable[Row], max_rows: int = 16) -> tuple[str, list[str]]:
+    """Returns the first rows as a table with a line about all of them, and a warning for each failure.
+
+    Args:
+      rows: of `summary.csv`; read once, and not kept.
+      max_rows: of the table.
+    """
+    rows = iter(rows)
+    first = list(islice(rows, max_rows))
+    total = valid = 0
+    groups: Counter[tuple[int, int]] = Counter()
+    formulas: Counter[str] = Counter()
+    stopped: Counter[str] = Counter()
+    for row in _chained(first, rows):
+        total += 1
+        valid += row["valid"] == "True"
+        groups[int(row["found_group"]), int(row["requested_group"])] += 1
+        formulas[row["formula"]] += 1
+        stopped[row["status"]] += 1
+    lines = _table(first)
+    if total > len(first):
+        lines.append(f"... and {total - len(first)} more in {SUMMARY_NAME}")
+    exact = sum(count for (found, asked), count in groups.items() if found == asked)
+    higher = sum(count for (found, asked), count in groups.items() if found and is_supergroup(found, asked))
+    lines += [
+        "",
+        f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å); {exact} in the group asked for, "
+        f"{higher - exact} in a supergroup of it; {_listed(formulas)}",
+    ]
+    return "\n".join(lines), describe_failures(stopped)
+
+
+def describe_failures(counts: Mapping[str, int]) -> list[str]:
+    """Returns a line for each reason why structures were stopped early.
+
+    Args:
+      counts: structures of each `Sample.status`.
+    """
+    total = sum(counts.values())
+    return [
+        f"{count} of {total} crystals stopped early and count as not valid: {_in_words(status)}"
+        for status, count in counts.items()
+        if status != "ok"
+    ]
+
+
+def _listed(formulas: Mapping[str, int]) -> str:
+    if len(formulas) == 1:
+        return f"all {next(iter(formulas))}"
+    commonest = ", ".join(f"{name} ({count})" for name, count in Counter(formulas).most_common(4))
+    return f"commonest {commonest}"
+
+
+def _chained(first: list[Row], rest: Iterator[Row]) -> Iterator[Row]:
+    yield from first
+    yield from rest
+
+
+def _table(rows: list[Row]) -> list[str]:
+    head = ("id", "letters", "group", "found", "a", "b", "c", "Å³/atom", "shortest", "valid")
+    cells = [head, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    return [
+        "  ".join(
+            word.ljust(width) if column < 2 else word.rjust(width)
+            for column, (word, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row["id"],
+        row["letters"],
+        row["requested_group"],
+        row["found_group"] if row["found_group"] != "0" else "none",
+        *(f"{float(row[axis]):.2f}" for axis in "abc"),
+        f"{float(row['volume_per_atom']):.1f}",
+        f"{float(row['shortest_distance']):.2f}",
+        "yes" if row["valid"] == "True" else "no" if row["status"] == "ok" else row["status"],
+    )
+
+
+def _in_words(status: str) -> str:
+    flags = Status.OK
+    for flag, word in STATUS_WORDS.items():
+        if word in status.split("+"):
+            flags |= flag
+    return flags.describe()

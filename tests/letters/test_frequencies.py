@@ -1,0 +1,142 @@
+"""Letters drawn are legal and as frequent as in the data."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxcrystal.data.letters import count_letters
+from jaxcrystal.errors import DataError, RequestError
+from jaxcrystal.letters.frequencies import LetterFrequencies, is_legal
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+
+EMPTY = LetterFrequencies({})
+
+
+@pytest.fixture(scope="module")
+def frequencies(aflow):
+    return count_letters(aflow)
+
+
+def test_every_structure_is_counted(aflow, frequencies):
+    total = sum(n for kinds in frequencies.assignments.values() for f in kinds.values() for n in f.values())
+    assert total == len(aflow)
+    for group, kinds in frequencies.assignments.items():
+        for counts, found in kinds.items():
+            for assignment in found:
+                assert tuple(map(len, assignment)) == counts
+                assert is_legal(group, assignment)
+
+
+def test_round_trip(frequencies, tmp_path):
+    frequencies.save(tmp_path / "letters.json")
+    loaded = LetterFrequencies.load(tmp_path / "letters.json")
+    assert loaded.assignments == frequencies.assignments
+    assert loaded.elements == frequencies.elements
+
+
+def numbers(text):
+    return f'{{"format": "jaxcrystal-letters-2", "elements": {{"221": {{"1,1": {{"a b": {text}}}}}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"format": "other"}', numbers("[11, 17, 3]"), numbers("[0, 17]"), numbers("[11, 1.5]")],
+)
+def test_wrong_file(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match="letter frequencies"):
+        LetterFrequencies.load(tmp_path / "a.json")
+
+
+def test_draws_follow_the_data():
+    table = LetterFrequencies({221: {(1, 1, 1): {(("a",), ("b",), ("c",)): 3, (("a",), ("b",), ("d",)): 1}}})
+    rng = np.random.default_rng(0)
+    drawn = [table.draw(rng, 221, (1, 1, 1)) for _ in range(4000)]
+    third = Counter("d" in {letters for (letters,) in assignment} for assignment in drawn)
+    assert abs(third[True] / 4000 - 0.25) < 0.03
+    assert abs(np.mean([assignment[0] == ("a",) for assignment in drawn]) - 1 / 3) < 0.03
+
+
+def test_elements_are_those_of_the_structures(aflow, frequencies):
+    """Each structure has its own, in the order of its assignment."""
+    for row in range(0, len(aflow), 7):
+        group, sites = int(aflow.space_group[row]), aflow.sites(row)
+        names = [p.letter for p in wyckoff_positions(group)]
+        pairs = Counter(
+            zip(aflow.species[sites].tolist(), (names[x] for x in aflow.letters[sites]), strict=True)
+        )
+        kinds = frequencies.elements[group]
+        assert any(
+            Counter((z, letter) for z, letters in zip(of_one, a, strict=True) for letter in letters) == pairs
+            for found in kinds.values()
+            for a, structures in found.items()
+            for of_one in structures
+        )
+
+
+def test_like_elements_take_like_letters():
+    """Perovskites: the large cation on a, as in the data, whichever order they are asked for in."""
+    counts, assignment = (1, 1, 1), (("a",), ("b",), ("c",))
+    table = LetterFrequencies(
+        {221: {counts: {assignment: 3}}},
+        {221: {counts: {assignment: ((56, 22, 8), (20, 22, 8), (38, 40, 8))}}},
+    )
+    chances = table.chances(221, counts, (38, 22, 8))
+    assert sum(chances.values()) == pytest.approx(1.0)
+    assert chances[("a",), ("b",), ("c",)] > 0.9
+    assert min(chances.values()) > 0.005  # nothing is ruled out
+    turned = table.chances(221, counts, (8, 38, 22))
+    assert turned[("c",), ("a",), ("b",)] == pytest.approx(chances[("a",), ("b",), ("c",)])
+    drawn = [table.draw(np.random.default_rng(n), 221, counts, (38, 22, 8)) for n in range(50)]
+    assert Counter(drawn)[assignment] > 40
+    # Elements like none in the data: the nearest decide.
+    assert max(table.chances(221, counts, (2, 10, 18)).values()) > 1 / 6
+
+
+def test_too_many_elements_to_swap():
+    letters = tuple((x,) for x in "abcdefgh")
+    table = LetterFrequencies({16: {(1,) * 8: {letters: 3}}})
+    assert table.chances(16, (1,) * 8) == {}
+    assert is_legal(16, table.draw(np.random.default_rng(0), 16, (1,) * 8))
+
+
+def test_counts_keep_the_order_of_the_elements():
+    table = LetterFrequencies({221: {(1, 1, 2): {(("a",), ("b",), ("c", "d")): 1}}})
+    drawn = table.draw(np.random.default_rng(0), 221, (1, 2, 1))
+    assert drawn[1] == ("c", "d")
+    assert {drawn[0], drawn[2]} == {("a",), ("b",)}
+
+
+@pytest.mark.property
+@given(
+    space_group=st.integers(1, 230),
+    counts=st.lists(st.integers(1, 4), min_size=1, max_size=5),
+    seed=st.integers(0, 2**31),
+)
+def test_any_request_gives_legal_letters(space_group, counts, seed):
+    drawn = EMPTY.draw(np.random.default_rng(seed), space_group, counts)
+    assert [len(letters) for letters in drawn] == counts
+    assert is_legal(space_group, drawn)
+
+
+def test_fallback_uses_the_group_and_favours_small_cells(frequencies):
+    blind, informed = EMPTY.site_weights(225), frequencies.site_weights(225)
+    positions = {p.letter: p for p in wyckoff_positions(225)}
+    assert set(informed) == set(positions)
+    assert min(informed.values()) > 0
+    assert blind["a"] > blind["e"] > blind["l"]
+    assert informed["a"] > blind["a"]
+    assert abs(sum(informed.values()) - 1) < 1e-12
+
+
+def test_illegal_and_wrong_requests():
+    assert not is_legal(225, (("a",), ("a",)))
+    assert is_legal(225, (("e",), ("e", "e")))
+    for counts in ((), (0, 1), (-1,)):
+        with pytest.raises(RequestError, match="1 or more"):
+            EMPTY.draw(np.random.default_rng(0), 225, counts)
+    with pytest.raises(RequestError):
+        EMPTY.draw(np.random.default_rng(0), 231, (1,))

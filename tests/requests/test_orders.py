@@ -1,0 +1,143 @@
+"""Requests: what is accepted, and the one line that says what is wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from jaxcrystal.elements import SYMBOLS, atomic_number
+from jaxcrystal.errors import RequestError
+from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.requests.orders import make_order, parse_sites, parse_space_groups, parse_wyckoff
+
+
+def test_symbols_are_the_periodic_table() -> None:
+    from pymatgen.core import Element
+
+    assert len(SYMBOLS) == 119
+    assert [Element.from_Z(z).symbol for z in range(1, 119)] == list(SYMBOLS[1:])
+    assert atomic_number("Ba") == 56
+
+
+def test_numbers_of_sites() -> None:
+    order = make_order("Pm-3m", {"Ba": 1, "O": 2})
+    assert (order.space_group, order.elements, order.counts) == (221, (8, 56), (2, 1))
+    assert (order.mode, order.letters, order.species) == ("auto", (), (8, 8, 56))
+
+
+def test_letters() -> None:
+    order = make_order(221, {"Ba": "a", "Ti": "b", "O": "dc"})
+    assert order.letters == (("c", "d"), ("b",), ("a",))
+    assert order.draw_letters(LetterFrequencies({}), 0, 0) == ("c", "d", "b", "a")
+
+
+def test_the_order_of_elements_does_not_matter() -> None:
+    assert make_order(221, {"Ba": 1, "O": 2}) == make_order("P m -3 m", {"O": 2, "Ba": 1})
+
+
+def test_orders_differ_in_text() -> None:
+    orders = [
+        make_order(221, {"Ba": 1}),
+        make_order(221, {"Ba": 1}, "free"),
+        make_order(221, {"Ba": "a"}),
+        make_order(221, {"Ba": "b"}),
+        make_order(221, {"Ba": 2}),
+        make_order(221, {"O": 1}),
+        make_order(220, {"Ba": 1}),
+    ]
+    assert len({order.text for order in orders}) == len({order.hash for order in orders}) == len(orders)
+
+
+def test_hash_is_the_same_in_every_process() -> None:
+    script = (
+        "from jaxcrystal.requests.orders import make_order; print(make_order(221, {'Ba': 1, 'O': 2}).hash)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(run.stdout) == make_order(221, {"Ba": 1, "O": 2}).hash
+
+
+def test_drawn_letters_depend_on_seed_order_and_number_only() -> None:
+    frequencies = LetterFrequencies({})
+    order = make_order(62, {"Ba": 2, "O": 3})
+    drawn = [order.draw_letters(frequencies, 7, number) for number in range(20)]
+    assert drawn == [order.draw_letters(frequencies, 7, number) for number in range(20)]
+    assert len(set(drawn)) > 1
+    assert drawn != [order.draw_letters(frequencies, 8, number) for number in range(20)]
+    assert make_order(62, {"Ba": 2}, "free").draw_letters(frequencies, 7, 0) is None
+
+
+def test_parsing() -> None:
+    assert parse_space_groups("221, Pm-3m,P6_3/mmc") == (221, 194)
+    assert parse_sites(" Ba=1,Ti = 1,O=2") == {"Ba": 1, "Ti": 1, "O": 2}
+    assert parse_wyckoff("Ba=a,Ti=b,O=cd") == {"Ba": "a", "Ti": "b", "O": "cd"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", "numbers run from 1 to 230"),
+        ("231", "numbers run from 1 to 230"),
+        ("-3", "numbers run from 1 to 230"),
+        ("221,", "unknown space group ''"),
+        ("Pm-4m", "unknown space group 'Pm-4m'"),
+    ],
+)
+def test_wrong_groups(text, message) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_space_groups(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Ba=1,Xx=2", "unknown element 'Xx'"),
+        ("ba=1", r"unknown element 'ba' \(did you mean Ba\?\)"),
+        ("Ba", "cannot read 'Ba': expected ELEMENT=VALUE"),
+        ("Ba=", "cannot read 'Ba='"),
+        ("", "cannot read ''"),
+        ("Ba=1,,O=1", "cannot read ''"),
+        ("Ba=a", "cannot read Ba=a: expected a whole number of sites.*--wyckoff"),
+        ("Ba=1.5", "expected a whole number"),
+        ("Ba=1,Ba=2", "Ba is given twice"),
+    ],
+)
+def test_wrong_sites(text, message) -> None:
+    with pytest.raises(RequestError, match=message) as error:
+        parse_sites(text)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_letters_in_text() -> None:
+    with pytest.raises(RequestError, match=r"cannot read O=1: expected Wyckoff letters.*--sites"):
+        parse_wyckoff("Ba=a,O=1")
+
+
+@pytest.mark.parametrize(
+    ("group", "sites", "message"),
+    [
+        (2, {"Ba": 1}, r"space group 2 \(P-1\) has free angles, which are not supported yet"),
+        (15, {"Ba": "a"}, "free angles"),
+        (221, {}, "no sites given"),
+        (221, {"Ba": 0}, "Ba has 0 sites"),
+        (221, {"Ba": -1}, "Ba has -1 sites"),
+        (221, {"Ba": ""}, "Ba has 0 sites"),
+        (221, {"Ba": 1, "O": "a"}, "not some of each"),
+        (221, {"Ba": "z"}, "group 221 has no Wyckoff position 'z': it has 1a, 1b"),
+        (221, {"Ba": "a", "O": "a"}, "1a of group 221 is given 2 times"),
+        (221, {"Ba": "cc"}, "3c of group 221 is given 2 times"),
+        (62, {"Ba": 11, "O": 10}, "21 inequivalent sites in all; at most 20"),
+    ],
+)
+def test_wrong_orders(group, sites, message) -> None:
+    with pytest.raises(RequestError, match=message) as error:
+        make_order(group, sites)
+    assert "\n" not in str(error.value)
+
+
+def test_positions_with_free_coordinates_can_be_used_twice() -> None:
+    assert make_order(221, {"O": "eee", "Ba": "e"}).num_sites == 4
+
+
+def test_unknown_way_of_letters() -> None:
+    with pytest.raises(RequestError, match="expected auto or free"):
+        make_order(221, {"Ba": 1}, "loose")

@@ -1,0 +1,37 @@
+"""A network too small to know anything: enough to test everything around it."""
+
+import jax
+
+from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.graph.neighbors import GraphConfig
+from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.model import Model
+from jaxcrystal.models.dimenet import DimeNetConfig
+from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.requests.orders import make_order
+from jaxcrystal.sampling.batches import make_templates
+from jaxcrystal.score import NetworkConfig, init_params
+
+#: Assignments seen in training: two for one site each of three elements in group 221.
+LETTERS = {221: {(1, 1, 1): {(("a",), ("b",), ("c",)): 3, (("a",), ("b",), ("d",)): 1}}}
+
+
+def make_tiny_model() -> Model:
+    network = NetworkConfig(
+        GraphConfig(cutoff=4.0, max_neighbors=8),
+        DimeNetConfig(
+            hidden=16,
+            interaction=8,
+            basis=4,
+            output=16,
+            blocks=1,
+            num_spherical=3,
+            num_radial=3,
+            after_skip=1,
+        ),
+    )
+    order = make_order(221, {"Ba": "a", "O": "c"})
+    template = make_templates([Candidate(0, order, 0, ("a", "c"))], 2)
+    params = init_params(jax.random.key(0), network, jax.tree.map(lambda array: array[0], template))
+    info = {"elements": [3, 8, 11, 17, 22, 56], "data": "none", "structures": 4}
+    return Model(network, NoiseSchedule(levels=2), params, LetterFrequencies(LETTERS), info)
