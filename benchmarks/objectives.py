@@ -195,14 +195,14 @@ def train_one(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     shutil.rmtree(work / name, ignore_errors=True)  # of a run that was cut off
     train(replace(config, optimizer=optimizer))
     model, held_out = load_model(work / name), Dataset.load(work / "validation.npz")
-    chosen = held_out.select(usable(held_out, max(_SITES), config.data.min_space_group))
+    chosen = held_out.select(usable(held_out, replace(config.data, max_sites=max(_SITES))))
     result: dict[str, Any] = {
         "settings": VARIANTS[name],
         "updates": steps,
         "structures_per_second": rate,
         "parameters": count_params(model.params),
     }
-    for losses in validate(model.network, NoiseSchedule(), model.params, chosen, arguments.structures):
+    for losses in validate(model, NoiseSchedule(), chosen, arguments.structures):
         result[losses.sites] = {
             "coords": losses.coords.tolist(),
             "lattice": losses.lattice.tolist(),

@@ -18,9 +18,11 @@ import jax.numpy as jnp
 
 from benchmarks.harness import save
 from benchmarks.sampler import random_crystals
+from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import load_model
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
-from jaxcrystal.training.step import image_capacity, init_state, make_update
+from jaxcrystal.training.objective import make_optimizer, make_update
+from jaxcrystal.training.step import init_state
 
 #: Parts, and what the names of their operations contain; the first that fits counts.
 _PARTS = {
@@ -51,8 +53,8 @@ def main() -> None:
         schedule=model.schedule,
         optimizer=OptimizerConfig(batch_size=arguments.batch),
     )
-    update = make_update(config, image_capacity(crystals, not arguments.free), donate=False)
-    state = init_state(model.params, config.optimizer)
+    update = make_update(config, ImageCapacity.fitting(crystals, not arguments.free), donate=False)
+    state = init_state(model.params, make_optimizer(config.optimizer))
     crystals = jax.tree.map(jnp.asarray, crystals)
     compiled = update.lower(state, crystals).compile()
     found = [_INSTRUCTION.match(line) for line in compiled.as_text().splitlines()]

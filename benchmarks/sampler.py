@@ -4,6 +4,7 @@ python -m benchmarks.sampler [--batch 16] [--sites 4] [--model DIR] [--quick]
 """
 
 import argparse
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,20 +13,19 @@ import numpy as np
 from jax import Array
 
 from benchmarks.harness import matrix_product_rate, measure, peak_memory_gib, save
-from jaxcrystal.crystal import Crystal
-from jaxcrystal.data.batches import letter_tables
-from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal, init_state, langevin_step
+from jaxcrystal.crystal import Crystal, pad_and_stack
+from jaxcrystal.data.symmetrize import params_of_lattice
+from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal, init, step
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import Model, load_model
-from jaxcrystal.models.dimenet import DimeNet
-from jaxcrystal.score import make_estimate_fn
+from jaxcrystal.score import make_score
+from jaxcrystal.symmetry.crystals import build_crystal, site_constraints, site_origins
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import params_from_lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
-from jaxcrystal.training.step import image_capacity, make_update
-from jaxcrystal.training.step import init_state as init_training
+from jaxcrystal.training.objective import make_optimizer, make_update
+from jaxcrystal.training.step import init_state
 
 #: Groups of the paper's speed table.
 GROUPS = (225, 62, 194, 221, 166, 139)
@@ -34,37 +34,23 @@ GROUPS = (225, 62, 194, 221, 166, 139)
 def random_crystals(batch: int, sites: int, constrained: bool, seed: int = 0) -> Crystal:
     """Returns crystals with random sites at about 18 Å³ an atom, groups in turn."""
     rng = np.random.default_rng(seed)
-    tables = group_tables()
-    groups = np.resize(GROUPS, batch)
-    site_ops = np.zeros((batch, sites, 48), bool)
-    projection = np.zeros((batch, sites, 3, 3), np.float32)
-    frac_coords = rng.random((batch, sites, 3), np.float32)
-    params = np.zeros((batch, 6), np.float32)
-    for row, group in enumerate(groups):
-        site_ops[row, :, : tables.num_ops[group]] = True
-        projection[row] = np.eye(3)
-        atoms = sites * 4
+    crystals = []
+    for group in np.resize(GROUPS, batch):
+        space_group, letters, atoms = int(group), None, sites * 4
+        frac_coords = rng.random((sites, 3))
         if constrained:
-            ops, projections = letter_tables(int(group))
+            sizes = np.array([position.site_ops.sum() for position in wyckoff_positions(space_group)])
             # The least symmetric letters that keep the primitive cell at about 4 atoms a site.
-            small = np.flatnonzero(ops.sum(1) <= 6)
-            letters = rng.choice(small, sites)
-            site_ops[row], projection[row] = ops[letters], projections[letters]
-            origins = np.stack([p.origin for p in wyckoff_positions(int(group))])[letters]
-            moved = np.einsum("nab,nb->na", projections[letters], frac_coords[row])
-            frac_coords[row] = origins + moved
-            atoms = int(ops[letters].sum())
-        length = (18.0 * atoms * tables.num_centring[group]) ** (1 / 3)
-        params[row] = params_from_lengths_angles(jnp.full(3, length), jnp.full(3, 90.0), int(group))
-    return Crystal(
-        rng.integers(3, 84, (batch, sites)).astype(np.int32),
-        frac_coords.astype(np.float32),
-        np.ones((batch, sites), bool),
-        params,
-        groups.astype(np.int32),
-        site_ops,
-        projection,
-    )
+            letters = rng.choice(np.flatnonzero(sizes <= 6), sites)
+            _, projection = site_constraints(space_group, letters, sites)
+            origins = site_origins(space_group, letters)
+            frac_coords = origins + np.einsum("nab,nb->na", projection, frac_coords)
+            atoms = int(sizes[letters].sum())
+        length = (18.0 * atoms * group_tables().num_centring[space_group]) ** (1 / 3)
+        lattice_params = params_of_lattice(length * np.eye(3), space_group)
+        species = rng.integers(3, 84, sites)
+        crystals.append(build_crystal(space_group, species, letters, frac_coords, lattice_params))
+    return pad_and_stack(crystals, sites)
 
 
 def main() -> None:
@@ -81,7 +67,7 @@ def main() -> None:
     results: dict[str, object] = {"batch": batch, "sites": sites, "matrix_product_gflops": rate / 1e9}
     for name in ("constrained", "free"):
         crystals = random_crystals(batch, sites, name == "constrained")
-        capacity = image_capacity(crystals, name == "constrained")
+        capacity = ImageCapacity.fitting(crystals, name == "constrained")
         results |= {f"{name}_{k}": v for k, v in time_parts(model, crystals, capacity, rate, name).items()}
         if not arguments.quick:
             results |= {f"{name}_{k}": v for k, v in time_sampling(model, crystals, capacity, name).items()}
@@ -96,7 +82,6 @@ def time_parts(
     batch = crystals.species.shape[0]
     sigma = jnp.array([0.2, 1.0])
     config = model.network
-    network = DimeNet(config.dimenet, config.graph.cutoff)
     crystals = jax.tree.map(jnp.asarray, crystals)
 
     def search(crystals: Crystal) -> Any:
@@ -106,24 +91,25 @@ def time_parts(
     graphs = jax.jit(search)(crystals)
 
     def apply(params: Any, graphs: Any) -> Any:
-        return jax.vmap(lambda g: network.apply({"params": params}, g, jnp.log(sigma)))(graphs)
+        return jax.vmap(lambda g: model.module.apply({"params": params}, g, jnp.log(sigma)))(graphs)
 
     timings["network"] = measure(apply, model.params, graphs)
-    estimate = make_estimate_fn(config, capacity)
+    score = make_score(model.module, model.graph, capacity)
     keys = jax.random.split(jax.random.key(0), batch)
-    states = jax.jit(jax.vmap(init_state))(keys, crystals)
+    states = jax.jit(jax.vmap(init))(keys, crystals)
     states = states._replace(crystal=crystals)
     langevin = LangevinConfig(model.sampling_schedule)
 
-    def step(params: Any, keys: Array, states: LangevinState) -> LangevinState:
-        return jax.vmap(lambda k, s: langevin_step(estimate, params, k, s, sigma, langevin))(keys, states)
+    def one_step(params: Any, keys: Array, states: LangevinState) -> LangevinState:
+        return jax.vmap(lambda k, s: step(k, s, partial(score, params), sigma, langevin))(keys, states)
 
-    timings["langevin_step"] = measure(step, model.params, keys, states)
+    timings["langevin_step"] = measure(one_step, model.params, keys, states)
     training = TrainConfig(
         network=config, schedule=model.schedule, optimizer=OptimizerConfig(batch_size=batch)
     )
     update = make_update(training, capacity, donate=False)
-    timings["training_step"] = measure(update, init_training(model.params, training.optimizer), crystals)
+    state = init_state(model.params, make_optimizer(training.optimizer))
+    timings["training_step"] = measure(update, state, crystals)
     print(f"\n{name} sites, {crystals.species.shape[1]} a structure, batch of {batch}")
     for part, timing in timings.items():
         print(f"  {part:14s} {timing.per(batch):32s} a structure; compiled in {timing.compile:.1f} s")
@@ -133,17 +119,21 @@ def time_parts(
     print(f"  a training step reaches {100 * train_share:.0f} %")
     occupied = float(np.asarray(graphs.edges.mask).mean())
     print(f"  {100 * occupied:.0f} % of the edge slots hold a neighbour")
-    return timings | {"network_share": share, "training_share": train_share, "occupied_edges": occupied}
+    sites = crystals.node_mask.sum()
+    cut_share = float(np.asarray(graphs.globals.num_cut).sum() / sites)
+    print(f"  the cut at K neighbours acts at {100 * cut_share:.1f} % of the sites")
+    shares = {"network_share": share, "training_share": train_share, "occupied_edges": occupied}
+    return timings | shares | {"cut_share": cut_share}
 
 
 def time_sampling(model: Model, crystals: Crystal, capacity: ImageCapacity, name: str) -> dict[str, Any]:
     """Times whole samplings at T = 80."""
     batch = crystals.species.shape[0]
     config = LangevinConfig(model.sampling_schedule, steps_per_level=80)
-    estimate = make_estimate_fn(model.network, capacity)
+    score = make_score(model.module, model.graph, capacity)
     keys = jax.random.split(jax.random.key(0), batch)
     timing = measure(
-        lambda params, keys, crystals: anneal(estimate, params, keys, crystals, config)[0],
+        lambda params, keys, crystals: anneal(keys, crystals, partial(score, params), config).state,
         model.params,
         keys,
         jax.tree.map(jnp.asarray, crystals),

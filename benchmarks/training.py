@@ -19,15 +19,17 @@ import numpy as np
 
 from benchmarks.harness import peak_memory_gib, save
 from jaxcrystal.config import load, to_toml
-from jaxcrystal.data.batches import BUCKETS, BucketSampler, bucket_of
+from jaxcrystal.crystal import BUCKETS, bucket_of
+from jaxcrystal.data.batches import BucketSampler
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.export import first_params
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.loop import usable
+from jaxcrystal.training.objective import make_optimizer, make_update
 from jaxcrystal.training.parallel import data_mesh, place, replicated
-from jaxcrystal.training.step import init_state, make_update
+from jaxcrystal.training.step import init_state
 
 ACTIVATIONS = ("float32", "bfloat16")
 _FLAG = "--xla_force_host_platform_device_count"
@@ -52,7 +54,7 @@ def main() -> None:
         return
 
     dataset = load_or_prepare(config.data.train)
-    indices = usable(dataset, config.data.max_sites, config.data.min_space_group)
+    indices = usable(dataset, config.data)
     sampler = BucketSampler(dataset.num_sites, config.optimizer.batch_size, config.seed, indices=indices)
     print(f"{len(indices)} structures, {100 * sampler.padding_share:.1f} % of the site slots are padding")
     rows = []
@@ -109,12 +111,12 @@ def measure(config: TrainConfig, buckets: list[int] | None, runs: int) -> dict[s
     """Times updates of every size, for free and for constrained sites, and of the run's mixture."""
     mesh = data_mesh(config.optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
-    indices = usable(dataset, config.data.max_sites, config.data.min_space_group)
+    indices = usable(dataset, config.data)
     size, share = config.optimizer.batch_size, config.optimizer.constrained_share
     sampler = BucketSampler(dataset.num_sites, size, config.seed, share, indices)
     inputs = Inputs(dataset, indices, sampler, config.data.device_gib, mesh)
-    params, _ = first_params(config, inputs.first())
-    state = place(init_state(params, config.optimizer), replicated(mesh))
+    params, _ = first_params(config, *inputs.first())
+    state = place(init_state(params, make_optimizer(config.optimizer)), replicated(mesh))
 
     first = {sampler.shape(step): step for step in range(8192, -1, -1)}
     wanted = sorted(shape for shape in first if buckets is None or shape[0] in buckets)
@@ -123,13 +125,13 @@ def measure(config: TrainConfig, buckets: list[int] | None, runs: int) -> dict[s
         batch = inputs.at(first[bucket, constrained])
         started = time.perf_counter()
         update = make_update(config, inputs.capacity(batch.shape), mesh=mesh)
-        compiled = update.lower(state, batch.crystals, batch.rows).compile()
+        compiled = update.lower(state, batch.crystals, batch.rows, batch.cond).compile()
         compile_seconds = time.perf_counter() - started
-        state, _ = jax.block_until_ready(compiled(state, batch.crystals, batch.rows))
+        state, _ = jax.block_until_ready(compiled(state, batch.crystals, batch.rows, batch.cond))
         seconds = []
         for _ in range(runs):
             started = time.perf_counter()
-            state, _ = jax.block_until_ready(compiled(state, batch.crystals, batch.rows))
+            state, _ = jax.block_until_ready(compiled(state, batch.crystals, batch.rows, batch.cond))
             seconds.append(time.perf_counter() - started)
         median = float(np.median(seconds))
         sizes.append(

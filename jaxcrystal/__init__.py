@@ -7,30 +7,80 @@ from jaxcrystal.environment import warn_if_broken
 
 if TYPE_CHECKING:
     from jaxcrystal.crystal import Crystal
-    from jaxcrystal.data.prepare import prepare
-    from jaxcrystal.model import load_model
+    from jaxcrystal.data.batches import to_crystals
+    from jaxcrystal.data.dataset import Dataset
+    from jaxcrystal.data.prepare import load_or_prepare, prepare
+    from jaxcrystal.diffusion.langevin import LangevinConfig
+    from jaxcrystal.diffusion.schedules import NoiseSchedule
+    from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
+    from jaxcrystal.model import Model, load_model
+    from jaxcrystal.requests.candidates import templates
+    from jaxcrystal.requests.orders import make_order
     from jaxcrystal.sampling.sample import sample, sample_formula
+    from jaxcrystal.score import init_params, make_score
+    from jaxcrystal.training.config import TrainConfig
     from jaxcrystal.training.loop import train
+    from jaxcrystal.training.step import Losses, init_state, make_train_step
 
 __version__ = "0.1.0"
-__all__ = ["Crystal", "__version__", "load_model", "prepare", "sample", "sample_formula", "train"]
 
 #: The module of every public name: loaded on first use, so that the import stays quick.
 _MODULES = {
-    "Crystal": "jaxcrystal.crystal",
-    "load_model": "jaxcrystal.model",
-    "prepare": "jaxcrystal.data.prepare",
-    "sample": "jaxcrystal.sampling.sample",
-    "sample_formula": "jaxcrystal.sampling.sample",
-    "train": "jaxcrystal.training.loop",
+    "Crystal": "crystal",
+    "Dataset": "data.dataset",
+    "GraphConfig": "graph.neighbors",
+    "ImageCapacity": "graph.neighbors",
+    "LangevinConfig": "diffusion.langevin",
+    "Losses": "training.step",
+    "Model": "model",
+    "NoiseSchedule": "diffusion.schedules",
+    "TrainConfig": "training.config",
+    "init_params": "score",
+    "init_state": "training.step",
+    "load_model": "model",
+    "load_or_prepare": "data.prepare",
+    "make_order": "requests.orders",
+    "make_score": "score",
+    "make_train_step": "training.step",
+    "prepare": "data.prepare",
+    "sample": "sampling.sample",
+    "sample_formula": "sampling.sample",
+    "templates": "requests.candidates",
+    "to_crystals": "data.batches",
+    "train": "training.loop",
 }
+__all__ = [
+    "Crystal",
+    "Dataset",
+    "GraphConfig",
+    "ImageCapacity",
+    "LangevinConfig",
+    "Losses",
+    "Model",
+    "NoiseSchedule",
+    "TrainConfig",
+    "__version__",
+    "init_params",
+    "init_state",
+    "load_model",
+    "load_or_prepare",
+    "make_order",
+    "make_score",
+    "make_train_step",
+    "prepare",
+    "sample",
+    "sample_formula",
+    "templates",
+    "to_crystals",
+    "train",
+]
 
 warn_if_broken()
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
+        return getattr(import_module(f"jaxcrystal.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,8 +7,8 @@ of the package owns the dataclass of its settings; this module only reads and wr
 
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,18 @@ import tomli_w
 from jaxcrystal.errors import JaxcrystalError
 
 T = TypeVar("T")
+
+
+class Settings(tuple[tuple[str, Any], ...]):
+    """Settings of something that this package does not know, in a hashable form.
+
+    Made from a mapping or its pairs; `dict(settings)` gives it back, with lists as tuples.
+    """
+
+    def __new__(cls, settings: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> "Settings":
+        """Sorts the settings by name."""
+        pairs = sorted(dict(settings).items())
+        return super().__new__(cls, ((name, _hashable(value)) for name, value in pairs))
 
 
 class ConfigError(JaxcrystalError, ValueError):
@@ -41,6 +53,11 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{full} is {value!r}; expected a table of settings")
             arguments[name] = from_dict(typing.cast(type, expected), value, f"{full}.")
+            continue
+        if expected is Settings:
+            if not isinstance(value, Mapping) or any(isinstance(item, Mapping) for item in value.values()):
+                raise ConfigError(f"{full} is {value!r}; expected a table of settings without tables in it")
+            arguments[name] = Settings(value)
             continue
         if expected is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -88,4 +105,27 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def to_toml(config: Any) -> str:
     """Returns the whole configuration, defaults included, as TOML."""
-    return tomli_w.dumps(asdict(config))
+    return tomli_w.dumps(to_dict(config))
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a configuration as nested dictionaries of what TOML can hold; empty `Settings` are left out."""
+    values: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            values[field.name] = to_dict(value)
+        elif isinstance(value, Settings):
+            if value:
+                values[field.name] = {name: _listed(item) for name, item in value}
+        else:
+            values[field.name] = value
+    return values
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value

@@ -9,21 +9,26 @@ A run folder of `train` is such a folder too, with checkpoints and logs beside.
 
 import tomllib
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tomli_w
 
-from jaxcrystal.config import from_dict
+from jaxcrystal.config import from_dict, to_dict
+from jaxcrystal.crystal import empty, pad_and_stack
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_atomically, write_text
+from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.score import NetworkConfig
+from jaxcrystal.models.network import NetworkConfig, find_module, make_module
+from jaxcrystal.score import ScoreFn, init_params, make_score
 
 FORMAT = "jaxcrystal-model-1"
 
@@ -36,11 +41,13 @@ class Model:
     """A score network with its weights and what sampling needs beside them.
 
     Attributes:
-      network: graph and network settings.
+      network: graph and settings of the network.
       schedule: the noise levels it was trained for.
       params: averaged weights.
       letters: frequencies of letter assignments in the training data.
-      info: `elements` (atomic numbers seen in training), `data`, `steps`, losses, ...
+      info: `elements` (atomic numbers seen in training), `data`, `steps`, losses, ...; `cond`, the
+        names of the conditions that it was trained with, where there are any.
+      module: the Flax module; made of `network` where none is given, which names it otherwise.
     """
 
     network: NetworkConfig
@@ -48,6 +55,31 @@ class Model:
     params: Any
     letters: LetterFrequencies
     info: dict[str, Any] = field(default_factory=dict)
+    module: Any = None
+
+    def __post_init__(self) -> None:
+        if self.module is None:
+            object.__setattr__(self, "module", make_module(self.network))
+        else:
+            object.__setattr__(self, "network", self.network.with_module(self.module))
+
+    @property
+    def graph(self) -> GraphConfig:
+        """Which atoms are neighbours."""
+        return self.network.graph
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of what the network is told about each structure, such as a band gap."""
+        return tuple(self.info.get("cond", ()))
+
+    def score(self, capacity: ImageCapacity) -> ScoreFn:
+        """Returns `score(crystal, sigma, cond=None)` of one crystal, with the weights bound.
+
+        Args:
+          capacity: static room of the neighbour search: see `score.make_score`.
+        """
+        return partial(make_score(self.module, self.graph, capacity), self.params)
 
     @property
     def sampling_schedule(self) -> NoiseSchedule:
@@ -63,8 +95,8 @@ class Model:
         }
         settings = {
             "format": FORMAT,
-            "network": asdict(self.network),
-            "schedule": asdict(self.schedule),
+            "network": to_dict(self.network),
+            "schedule": to_dict(self.schedule),
             "info": self.info,
         }
         write_atomically(folder / "weights.npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
@@ -72,11 +104,19 @@ class Model:
         write_text(folder / "model.toml", tomli_w.dumps(settings))
 
 
-def load_model(folder: str | Path | None = None) -> Model:
+def load_model(folder: str | Path | None = None, module: Any = None) -> Model:
     """Reads a model folder, or the bundled model.
 
+    A model with a network of one's own needs its module: what a folder names is never imported.
+
+    Args:
+      folder: of `jaxcrystal train` or `Model.save`; default: the bundled model.
+      module: Flax module of the network, its class, or `package.module:Class`. A class is made
+        with the settings in the folder.
+
     Raises:
-      DataError: no model there, or one that cannot be read.
+      DataError: no model there, one that cannot be read, or weights that do not fit the network.
+      RequestError: the model's network is not given, or another one.
     """
     root = Path(str(files("jaxcrystal") / "bundled")) if folder is None else Path(folder)
     if not (root / "model.toml").exists():
@@ -85,20 +125,67 @@ def load_model(folder: str | Path | None = None) -> Model:
         settings = tomllib.loads((root / "model.toml").read_text(encoding="utf-8"))
         if settings.get("format") != FORMAT:
             raise ValueError(f"its format is {settings.get('format')!r}, this version reads {FORMAT!r}")
-        with np.load(root / "weights.npz", allow_pickle=False) as arrays:
-            params: dict[str, Any] = {}
-            for path in arrays.files:
-                *parents, name = path.split("/")
-                table = params
-                for parent in parents:
-                    table = table.setdefault(parent, {})
-                table[name] = jax.numpy.asarray(arrays[path])
-        return Model(
-            from_dict(NetworkConfig, settings["network"]),
-            from_dict(NoiseSchedule, settings["schedule"]),
-            params,
-            LetterFrequencies.load(root / "letters.json"),
-            settings["info"],
-        )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        network = from_dict(NetworkConfig, settings["network"])
+        schedule = from_dict(NoiseSchedule, settings["schedule"])
+        params = _read_params(root / "weights.npz")
+        letters = LetterFrequencies.load(root / "letters.json")
+        info = dict(settings["info"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{root} holds a model that cannot be read: {error}") from error
+    model = Model(network, schedule, params, letters, info, _given_module(root, network, module))
+    _require_fitting(root, model)
+    return model
+
+
+def _given_module(root: Path, network: NetworkConfig, module: Any) -> Any:
+    """Returns the module of a model folder, made with the folder's settings where only its class is given."""
+    if isinstance(module, str):
+        module = find_module(module)
+    if module is None:
+        if network.module:
+            raise RequestError(
+                f"{root} holds a model with a network of its own: give it with --module {network.module} "
+                "(module= in Python)"
+            )
+        return make_module(network)
+    if not network.module:
+        raise RequestError(f"{root} holds a model with DimeNet++: it takes no other module")
+    return make_module(network, module) if isinstance(module, type) else module
+
+
+def _require_fitting(root: Path, model: Model) -> None:
+    """Raises DataError where weights are missing, too many, of another shape, or not finite."""
+    crystal = jax.tree.map(jnp.asarray, pad_and_stack([empty(1)], 1))
+    crystal = jax.tree.map(lambda array: array[0], crystal)
+    cond = {name: jnp.zeros(()) for name in model.conditions} or None
+    like = jax.eval_shape(
+        lambda key: init_params(key, model.module, model.graph, crystal, cond), jax.random.key(0)
+    )
+    wanted, found = (
+        {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (like, model.params)
+    )
+    kind = type(model.module).__name__
+    for name in sorted({*wanted, *found}):
+        if name not in found or name not in wanted:
+            word = "lacks" if name in wanted else "has besides"
+            raise DataError(f"{root}: the weights do not fit the network {kind}: weights.npz {word} {name}")
+        if found[name].shape != wanted[name].shape:
+            raise DataError(
+                f"{root}: the weights do not fit the network {kind}: {name} has the shape "
+                f"{found[name].shape}, expected {wanted[name].shape}"
+            )
+        if not np.isfinite(found[name]).all():
+            raise DataError(f"{root}: the weights are damaged: {name} is not finite")
+
+
+def _read_params(path: Path) -> Any:
+    with np.load(path, allow_pickle=False) as arrays:
+        params: dict[str, Any] = {}
+        for name in arrays.files:
+            *parents, last = name.split("/")
+            table = params
+            for parent in parents:
+                table = table.setdefault(parent, {})
+            table[last] = jnp.asarray(arrays[name])
+    return params

@@ -1,12 +1,12 @@
-"""From edge outputs to the noise estimates of coordinates and lattice.
+"""From a network's edge outputs to the predicted noise and the scores of coordinates and lattice.
 
-The network estimates the noise that was added, in units of its σ; the score is minus
-that over σ. Both sums over edges are weighted with the envelope, so that an edge at the
+Any Flax module that gives two numbers for each edge of the multigraph makes a score here;
+DimeNet++ is one such module. It predicts the noise that was added, in units of its σ; the score
+is minus that over σ. Both sums over edges are weighted with the envelope, so that an edge at the
 end of a neighbourhood contributes nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -18,83 +18,112 @@ from jaxtyping import Float, Int
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
-from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig, edge_weight
-from jaxcrystal.models.special import with_known_noise
+from jaxcrystal.models.bases import edge_weight
+from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import metric_gradient
 from jaxcrystal.symmetry.subspaces import project_displacement
 
 _SOFTENING = 1e-3
+#: Of the sums over edges, for modules that do not name their own.
+_ENVELOPE_EXPONENT = 5
+#: Å; images nearer than this may be of one atom on a special position: apart, atoms would be nearer
+#: to each other than in nearly all crystals.
+IMAGE_DISTANCE = 1.0
+#: Å; with more noise, images of an atom on a special position are often farther apart than that.
+MAX_SIGMA = 0.2
+#: Noise so many times σ long is not noise: the images are atoms.
+MAX_DEVIATIONS = 4.5
 
 
-@dataclass(frozen=True)
-class NetworkConfig:
-    """The score network: which graph, and which DimeNet++ on it."""
-
-    graph: GraphConfig = GraphConfig()
-    dimenet: DimeNetConfig = DimeNetConfig()
-
-
-class NoiseEstimate(NamedTuple):
-    """What the network says of one crystal.
+class NoisePrediction(NamedTuple):
+    """Predicted noise and scores of one crystal.
 
     Attributes:
-      coords: [max_nodes, 3] estimated noise of the Cartesian coordinates over σ_X, in the
+      coords: [max_nodes, 3] predicted noise of the Cartesian coordinates over σ_X, in the
         subspace of each site; 0 on padding.
-      lattice: [6] estimated noise of the lattice parameters over σ_L; 0 where not free.
+      lattice: [6] predicted noise of the lattice parameters over σ_L; 0 where not free.
+      coord_score: [max_nodes, 3] -coords / σ_X, 1/Å.
+      lattice_score: [6] -lattice / σ_L.
       status: [] `Status` flags of the neighbour search.
-      num_cut: [] nodes at which the cut at K neighbours acted.
+      num_cut: [] sites at which the cut at K neighbours acted.
     """
 
     coords: Float[Array, "max_nodes 3"]
     lattice: Float[Array, "6"]
+    coord_score: Float[Array, "max_nodes 3"]
+    lattice_score: Float[Array, "6"]
     status: Int[Array, ""]
     num_cut: Int[Array, ""]
 
 
-#: (params, crystal, sigma [2]) -> NoiseEstimate
-EstimateFn = Callable[[Any, Crystal, Array], NoiseEstimate]
+#: (crystal, sigma [2], cond=None) -> NoisePrediction, of one crystal: what losses and samplers take.
+ScoreFn = Callable[..., NoisePrediction]
 
 
-def init_params(key: Array, config: NetworkConfig, crystal: Crystal) -> Any:
-    """Returns fresh network parameters; `crystal` only gives shapes and dtype."""
+def make_score(module: Any, graph: GraphConfig, capacity: ImageCapacity) -> Callable[..., NoisePrediction]:
+    """Returns the pure function from (params, crystal, sigma, cond) to predicted noise and scores.
 
-    def init(key: Array, crystal: Crystal) -> Any:
-        graph = build_multigraph(crystal, config.graph, ImageCapacity.free(crystal.species.shape[0]))
-        model = DimeNet(config.dimenet, config.graph.cutoff)
-        return model.init(key, graph, jnp.zeros(2, crystal.frac_coords.dtype))["params"]
+    Args:
+      module: Flax module; `module.apply({"params": params}, graph, log_sigma, cond)` returns
+        [edges, 2], for each edge of the multigraph a number for the position of its receiver and
+        one for the lattice. `graph` is of `graph.multigraph.build_multigraph`, `log_sigma` [2] the
+        logarithms of σ_X (Å) and σ_L. An attribute `envelope_exponent` of the module, if there is
+        one, is that of the weights of the sums over edges (default 5).
+      graph: which atoms are neighbours.
+      capacity: static room of the neighbour search, and whether sites are free.
+    Returns:
+      `score(params, crystal, sigma, cond=None)` for one crystal; `sigma` is [2]: σ_X in Å and
+      σ_L; `cond` is what the module is told about this structure, a pytree of arrays without a
+      batch axis. Losses and samplers take it with the parameters bound: `partial(score, params)`.
+    """
+    exponent = getattr(module, "envelope_exponent", _ENVELOPE_EXPONENT)
+
+    def score(params: Any, crystal: Crystal, sigma: Array, cond: Any = None) -> NoisePrediction:
+        multigraph = build_multigraph(crystal, graph, capacity)
+        outputs: Array = module.apply({"params": params}, multigraph, jnp.log(sigma), cond)
+        coords, lattice = reduce_edges(outputs, multigraph, crystal, exponent)
+        if capacity.merge:
+            coords = with_known_noise(coords, crystal, multigraph.nodes.own_images, sigma[0])
+        return NoisePrediction(
+            coords,
+            lattice,
+            coord_score=-coords / sigma[0],
+            lattice_score=-lattice / sigma[1],
+            status=multigraph.globals.status,
+            num_cut=multigraph.globals.num_cut,
+        )
+
+    return score
+
+
+def init_params(key: Array, module: Any, graph: GraphConfig, crystal: Crystal, cond: Any = None) -> Any:
+    """Returns fresh parameters of a module; `crystal` and `cond`, of one structure, only give shapes."""
+
+    def init(key: Array, crystal: Crystal, cond: Any) -> Any:
+        multigraph = build_multigraph(crystal, graph, ImageCapacity.free(crystal.species.shape[0]))
+        log_sigma = jnp.zeros(2, crystal.frac_coords.dtype)
+        return module.init(key, multigraph, log_sigma, cond)["params"]
 
     # No parameter depends on the graph's numbers, so that almost nothing is compiled; run
     # eagerly, this takes half a minute.
-    return jax.jit(init)(key, crystal)
-
-
-def make_estimate_fn(config: NetworkConfig, capacity: ImageCapacity) -> EstimateFn:
-    """Returns the pure function from (params, crystal, sigma) to the noise estimates.
-
-    Args:
-      config: graph and network.
-      capacity: static room of the neighbour search.
-    Returns:
-      `estimate(params, crystal, sigma)` for one crystal; `sigma` is [2]: σ_X in Å and σ_L.
-    """
-    model = DimeNet(config.dimenet, config.graph.cutoff)
-
-    def estimate(params: Any, crystal: Crystal, sigma: Array) -> NoiseEstimate:
-        graph = build_multigraph(crystal, config.graph, capacity)
-        outputs: Array = model.apply({"params": params}, graph, jnp.log(sigma))  # type: ignore[assignment]
-        guess = reduce_edges(outputs, graph, crystal, config.dimenet.envelope_exponent)
-        if capacity.merge:
-            coords = with_known_noise(guess.coords, crystal, graph.nodes.own_images, sigma[0])
-            guess = guess._replace(coords=coords)
-        return guess
-
-    return estimate
+    return jax.jit(init)(key, crystal, cond)
 
 
 def reduce_edges(
     outputs: Float[Array, "edges 2"], graph: jraph.GraphsTuple, crystal: Crystal, exponent: int
-) -> NoiseEstimate:
-    """Sums edge outputs (position, lattice) to the noise estimates (design: Scores)."""
+) -> tuple[Float[Array, "nodes 3"], Float[Array, "6"]]:
+    """Sums edge outputs (position, lattice) to the predicted noise of coordinates and lattice.
+
+    Edge e of node i, along the unit vector u_e and with number p_e, moves the node by p_e u_e; its
+    number q_e changes the lattice along the gradient G_e of the edge's length by the lattice
+    parameters: Σ_e p_e u_e for each node, mean_e q_e G_e / (‖G_e‖² + 1e-3) for the lattice.
+
+    Args:
+      outputs: [edges, 2] p and q.
+      graph: of the crystal.
+      crystal: noisy.
+      exponent: of the envelope that both sums are weighted with.
+    """
     weight = edge_weight(graph, exponent)
     nodes = crystal.node_mask.shape[0]
     forces = (weight * outputs[:, 0])[:, None] * graph.edges.direction
@@ -107,9 +136,57 @@ def reduce_edges(
     gradient = quadratic / (2.0 * jnp.maximum(graph.edges.distance, _SOFTENING))[:, None]
     share = weight / jnp.maximum(weight.sum(), _SOFTENING)
     scale = share * outputs[:, 1] / ((gradient**2).sum(1) + _SOFTENING)
-    return NoiseEstimate(coords, scale @ gradient, graph.globals.status, graph.globals.num_cut)
+    return coords, scale @ gradient
+
+
+def with_known_noise(
+    coords: Float[Array, "max_nodes 3"],
+    crystal: Crystal,
+    own_images: Float[Array, "max_nodes max_ops 3"],
+    sigma: Float[Array, ""],
+) -> Float[Array, "max_nodes 3"]:
+    """Replaces the predicted noise of free sites by what their images tell exactly.
+
+    The graph counts images of a site within `merge_distance` as one atom, so that a network cannot
+    see how far apart they are. But where noise has moved an atom off a special position, the mean
+    of its images is that position, exactly: in the directions that the operations which make them
+    do not leave alone, the noise is known.
+
+    Args:
+      coords: [max_nodes, 3] predicted noise, Cartesian, over σ_X.
+      crystal: noisy.
+      own_images: [max_nodes, MAX_OPS, 3] of `graph.neighbors.Neighbors`.
+      sigma: [] σ_X, Å.
+    Returns:
+      [max_nodes, 3] predicted noise; that of sites without near images is as it was.
+    """
+    dtype = coords.dtype
+    near = ((own_images**2).sum(-1) < IMAGE_DISTANCE**2) & crystal.site_ops
+    share = near.astype(dtype) / jnp.maximum(near.sum(1, keepdims=True), 1)
+    rotations = jnp.asarray(group_tables().cart_rotations, dtype)[crystal.space_group]
+    # Means over the stabiliser: of the images, and of the rotations, which projects on what it leaves alone.
+    to_position = jnp.einsum("ng,nga->na", share, own_images)
+    along = jnp.einsum("ng,gab->nab", share, rotations)
+    is_noise = (to_position**2).sum(1) < (MAX_DEVIATIONS * sigma) ** 2
+    known = jnp.einsum("nab,nb->na", along, coords) - to_position / sigma
+    use = is_noise & (near.sum(1) > 1) & (sigma < MAX_SIGMA)
+    return jnp.where(use[:, None], known, coords)
 
 
 def count_params(params: Any) -> int:
     """Returns the number of trainable numbers."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def values_per_edge(module: Any, params: Any) -> int:
+    """Returns about how many numbers a module's layers keep on an edge for the way back.
+
+    It is what decides how many structures fit a processor's cache or a device's memory: the
+    module's own `values_per_edge`, or three layers as wide as its widest.
+    """
+    return int(getattr(module, "values_per_edge", 3 * widest_layer(params)))
+
+
+def widest_layer(params: Any) -> int:
+    """Returns the width of the widest layer."""
+    return max((leaf.shape[-1] for leaf in jax.tree.leaves(params) if leaf.ndim), default=1)

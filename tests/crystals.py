@@ -9,7 +9,8 @@ import numpy as np
 from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.score import NetworkConfig, init_params
+from jaxcrystal.models.network import NetworkConfig, make_module
+from jaxcrystal.score import NoisePrediction, init_params, make_score
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
 from jaxcrystal.symmetry.orbits import centring_translations
@@ -222,7 +223,7 @@ def primitive_cell(crystal: Crystal, max_nodes: int | None = None) -> PrimitiveC
 
 def random_params(seed: int, config: NetworkConfig, crystal: Crystal):
     """Network parameters none of which is zero: output layers and biases too."""
-    params = init_params(jax.random.key(seed), config, crystal)
+    params = init_params(jax.random.key(seed), make_module(config), config.graph, crystal)
     rng = np.random.default_rng(seed)
 
     def fill(leaf):
@@ -233,6 +234,16 @@ def random_params(seed: int, config: NetworkConfig, crystal: Crystal):
         return jnp.asarray(np.asarray(leaf) + 0.1 * noise, leaf.dtype)
 
     return jax.tree.map(fill, params)
+
+
+def score_of(config: NetworkConfig, capacity: ImageCapacity):
+    """`score(params, crystal, sigma, cond=None)` of a network."""
+    return make_score(make_module(config), config.graph, capacity)
+
+
+def prediction(coords, lattice, status=0) -> NoisePrediction:
+    """What a made-up score returns: noise of coordinates and lattice."""
+    return NoisePrediction(coords, lattice, coords, lattice, jnp.int32(status), jnp.int32(0))
 
 
 def free_capacity(crystal: Crystal) -> ImageCapacity:

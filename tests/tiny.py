@@ -7,10 +7,10 @@ from jaxcrystal.graph.neighbors import GraphConfig
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.model import Model
 from jaxcrystal.models.dimenet import DimeNetConfig
-from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.models.network import NetworkConfig, make_module
+from jaxcrystal.requests.candidates import templates
 from jaxcrystal.requests.orders import make_order
-from jaxcrystal.sampling.batches import make_templates
-from jaxcrystal.score import NetworkConfig, init_params
+from jaxcrystal.score import init_params
 
 #: Assignments seen in training: two for one site each of three elements in group 221.
 LETTERS = {221: {(1, 1, 1): {(("a",), ("b",), ("c",)): 3, (("a",), ("b",), ("d",)): 1}}}
@@ -31,7 +31,7 @@ def make_tiny_model() -> Model:
         ),
     )
     order = make_order(221, {"Ba": "a", "O": "c"})
-    template = make_templates([Candidate(0, order, 0, ("a", "c"))], 2)
-    params = init_params(jax.random.key(0), network, jax.tree.map(lambda array: array[0], template))
+    template = jax.tree.map(lambda array: array[0], templates([order], [1]))
+    params = init_params(jax.random.key(0), make_module(network), network.graph, template)
     info = {"elements": [3, 8, 11, 17, 22, 56], "data": "none", "structures": 4}
     return Model(network, NoiseSchedule(levels=2), params, LetterFrequencies(LETTERS), info)

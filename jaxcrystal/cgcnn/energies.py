@@ -8,13 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
 from jaxcrystal.cgcnn.graph import CgcnnConfig, ShellGraph, build_graph
-from jaxcrystal.data.batches import bucket_of, to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.readers import Record, parse, read_records
@@ -86,9 +84,7 @@ def _known(source: Path) -> tuple[list[Record | Cell], np.ndarray, int]:
 
 
 def _cell(dataset: Dataset, index: int) -> Cell:
-    bucket = bucket_of(dataset.num_sites[index])
-    crystals = to_crystals(dataset, [index], bucket, constrained=True, dtype=np.float64)
-    return expand_crystal(jax.tree.map(lambda array: array[0], crystals))[:3]
+    return expand_crystal(dataset.crystal(index))[:3]
 
 
 def _graph_of(item: Record | Cell, config: CgcnnConfig) -> ShellGraph | None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from jaxcrystal.commands.parser import Commands, Help
+from jaxcrystal.commands.parser import Commands, Help, add_module_option
 
 
 def add(commands: Commands) -> None:
@@ -16,6 +16,7 @@ def add(commands: Commands) -> None:
         formatter_class=Help,
     )
     parser.add_argument("path", nargs="?", metavar="MODEL|DATA", help="model folder or .npz file")
+    add_module_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -27,5 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     if path is None:
         print(info.describe_installation())
         print()
-    print(info.describe_data(path) if path is not None and path.is_file() else info.describe_model(path))
+    print(
+        info.describe_data(path)
+        if path is not None and path.is_file()
+        else info.describe_model(path, arguments.module)
+    )
     return 0

@@ -1,6 +1,7 @@
 """What the commands share: the parser's manners, checks of numbers, warnings."""
 
 import argparse
+import os
 import sys
 from typing import NoReturn, TypeAlias
 
@@ -24,6 +25,30 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
 
 #: What a command adds itself to.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_model_options(group: "argparse._ActionsContainer") -> None:
+    """Adds `--model` and `--module`."""
+    group.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
+    add_module_option(group)
+
+
+def add_module_option(group: "argparse._ActionsContainer") -> None:
+    """Adds `--module`."""
+    group.add_argument(
+        "--module",
+        type=_named_module,
+        metavar="PACKAGE.MODULE:CLASS",
+        help="Flax module of the network, where it is not DimeNet++; it is imported from where Python "
+        "looks for modules, this folder included",
+    )
+
+
+def _named_module(text: str) -> str:
+    """Lets modules be found in the current folder, as `python -m` does and an installed command does not."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return text
 
 
 def at_least_1(arguments: argparse.Namespace, *names: str) -> None:

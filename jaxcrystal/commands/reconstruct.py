@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, warn
 
 if TYPE_CHECKING:
     from jaxcrystal.data.dataset import Dataset
@@ -76,7 +76,7 @@ def add(commands: Commands) -> None:
         help="of samples/: some of cif, extxyz, json, poscar; cif and poscar are one file a crystal",
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
+    add_model_options(how)
     how.add_argument(
         "--steps-per-level", type=int, default=20, metavar="T", help="Langevin steps at each noise level"
     )
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.workers import require_scheduler
 
     use_all_cores()
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, arguments.module)
     config = _langevin_config(arguments, model.sampling_schedule)
     if arguments.dask is not None:
         require_scheduler(arguments.dask)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jaxcrystal.commands.hosts import add_host_options, join_hosts
-from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, warn
 
 if TYPE_CHECKING:
     from jaxcrystal.requests.requests import Request
@@ -106,6 +106,11 @@ def add(commands: Commands) -> None:
         "(default: 16)",
     )
     what.add_argument(
+        "--cond",
+        metavar="NAME=VALUE,...",
+        help="what a model that was trained with conditions is told about each crystal: band_gap=1.5",
+    )
+    what.add_argument(
         "--seed", type=int, default=0, metavar="N", help="the same seed gives the same crystals"
     )
     limits = parser.add_argument_group("with --formula and --chemical-system")
@@ -142,7 +147,7 @@ def add(commands: Commands) -> None:
         help="also write every N-th step on the way, as extxyz; 0: none. N must divide levels × steps",
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
+    add_model_options(how)
     how.add_argument(
         "--steps-per-level",
         type=int,
@@ -191,12 +196,14 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Samples into the folder, and prints a table."""
     from jaxcrystal.errors import RequestError
+    from jaxcrystal.requests.orders import parse_conditions
     from jaxcrystal.structures.writers import parse_formats
 
     # All that can be wrong is looked at before anything slow begins.
     at_least_1(arguments, "steps_per_level", "best_of", "batch_size")
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
+    cond = {} if arguments.cond is None else parse_conditions(arguments.cond)
     if not arguments.tau >= 0:
         raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
     if arguments.out is None and not arguments.plan:
@@ -215,10 +222,12 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
     from jaxcrystal.sampling.run_time import describe_work
     from jaxcrystal.sampling.sample import unseen_elements
+    from jaxcrystal.sampling.stream import require_conditions
     from jaxcrystal.structures.folder import summary_rows
     from jaxcrystal.structures.summary import describe
 
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, arguments.module)
+    require_conditions(model, list(cond))
     try:
         config = LangevinConfig(
             model.sampling_schedule,
@@ -232,7 +241,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise RequestError(str(error)) from error
     plan = make_plan(requests, model.letters, arguments.seed)
-    candidates = make_candidates(plan.orders, plan.counts, model, arguments.seed)
+    candidates = make_candidates(plan.orders, plan.counts, model.letters, arguments.seed, cond)
     settings = RunSettings(config, arguments.seed, arguments.batch_size, formats)
     work = describe_work(candidates, model, config, arguments.batch_size, jax.process_count())
     if arguments.plan:

@@ -4,13 +4,14 @@ import argparse
 import sys
 
 from jaxcrystal.commands.hosts import add_host_options, join_hosts
-from jaxcrystal.commands.parser import Commands, Help
+from jaxcrystal.commands.parser import Commands, Help, add_module_option
 
 _EXAMPLES = """\
 examples:
   jaxcrystal train configs/aflow.toml
   jaxcrystal train configs/aflow.toml --set data.train=my_data.npz optimizer.steps=50000 out=runs/mine
   jaxcrystal train configs/aflow.toml --resume
+  jaxcrystal train configs/aflow.toml --module mypackage.nets:MyNet --set network.settings.hidden=32
   jaxcrystal train configs/large.toml --distributed    # on every host, under Slurm or on a TPU pod
 
 The run folder (setting `out`) is a model folder: `jaxcrystal sample --model RUN` uses it
@@ -44,6 +45,7 @@ def add(commands: Commands) -> None:
         help="settings that replace those of the file",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    add_module_option(parser)
     add_host_options(parser)
     parser.set_defaults(run=run)
 
@@ -54,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.environment import use_all_cores
     from jaxcrystal.training.config import TrainConfig
 
-    config = load(TrainConfig, arguments.config, arguments.overrides)
+    named = [] if arguments.module is None else [f"network.module={arguments.module}"]
+    config = load(TrainConfig, arguments.config, [*arguments.overrides, *named])
     if not join_hosts(arguments):
         use_all_cores(config.optimizer.batch_size)
     from jaxcrystal.training.loop import train

@@ -2,58 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.crystal import BUCKETS, Crystal, bucket_of, empty, pad_and_stack
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
-from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-
-#: Sizes that structures are padded to, in inequivalent sites.
-BUCKETS = (1, 2, 3, 4, 6, 8, 12, 20)
-
-
-def bucket_of(num_sites: int | np.integer) -> int:
-    """Returns the smallest bucket that holds `num_sites` inequivalent sites.
-
-    Raises:
-      DataError: more sites than the largest bucket, or none.
-    """
-    for bucket in BUCKETS:
-        if 1 <= num_sites <= bucket:
-            return bucket
-    raise DataError(f"{num_sites} inequivalent sites: structures need 1 to {BUCKETS[-1]}")
-
-
-@lru_cache(maxsize=230)
-def letter_tables(space_group: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns site_ops [letters, 48] and site_projection [letters, 3, 3] of a group."""
-    positions = wyckoff_positions(space_group)
-    return np.stack([p.site_ops for p in positions]), np.stack([p.projection for p in positions])
-
-
-def empty_crystals(batch: int, max_nodes: int, dtype: type = np.float32) -> Crystal:
-    """Returns structures [batch] without sites, on the host.
-
-    Args:
-      batch: structures.
-      max_nodes: sites each is padded to.
-      dtype: of the floating-point arrays.
-    """
-    arrays: dict[str, Any] = {
-        "species": np.zeros((batch, max_nodes), np.int32),
-        "frac_coords": np.zeros((batch, max_nodes, 3), dtype),
-        "node_mask": np.zeros((batch, max_nodes), bool),
-        "lattice_params": np.zeros((batch, 6), dtype),
-        "space_group": np.zeros(batch, np.int32),
-        "site_ops": np.zeros((batch, max_nodes, MAX_OPS), bool),
-        "site_projection": np.zeros((batch, max_nodes, 3, 3), dtype),
-    }
-    return Crystal(**arrays)
 
 
 def to_crystals(
@@ -77,29 +32,12 @@ def to_crystals(
     Raises:
       DataError: a structure has more than `max_nodes` sites.
     """
-    indices = np.asarray(indices, np.int64)
-    crystals: Any = empty_crystals(len(indices), max_nodes, dtype)
-    num_ops = group_tables().num_ops
-    for row, index in enumerate(indices):
-        if index < 0:
-            continue
-        count, sites = int(dataset.num_sites[index]), dataset.sites(index)
-        if count > max_nodes:
-            raise DataError(f"structure {dataset.ids[index]} has {count} sites, max_nodes is {max_nodes}")
-        group = int(dataset.space_group[index])
-        crystals.species[row, :count] = dataset.species[sites]
-        crystals.frac_coords[row, :count] = dataset.frac_coords[sites]
-        crystals.node_mask[row, :count] = True
-        crystals.lattice_params[row] = dataset.lattice_params[index]
-        crystals.space_group[row] = group
-        if constrained:
-            site_ops, projection = letter_tables(group)
-            crystals.site_ops[row, :count] = site_ops[dataset.letters[sites]]
-            crystals.site_projection[row, :count] = projection[dataset.letters[sites]]
-        else:
-            crystals.site_ops[row, :count, : num_ops[group]] = True
-            crystals.site_projection[row, :count] = np.eye(3)
-    return Crystal(*crystals)
+    nothing = empty(max_nodes)
+    crystals = [
+        dataset.crystal(int(index), constrained) if index >= 0 else nothing
+        for index in np.asarray(indices, np.int64)
+    ]
+    return pad_and_stack(crystals, max_nodes, dtype)
 
 
 class BucketSampler:

@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxcrystal.crystal import Crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically
+from jaxcrystal.symmetry.crystals import build_crystal
 from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 FORMAT = "jaxcrystal-dataset"
 VERSION = 1
+_ENERGIES = ("formation_energy_per_atom", "e_above_hull")
+#: Name of an array in the file that is a column of the source.
+_COLUMN = "column/"
 _PER_STRUCTURE = (
     "ids",
     "space_group",
@@ -46,6 +51,8 @@ class Dataset:
       letters: [sites] index into `wyckoff_positions(space_group)`, 0 for a.
       formation_energy_per_atom: [structures] eV, NaN where not known.
       e_above_hull: [structures] eV per atom, NaN where not known.
+      columns: name -> [structures] further numbers that `prepare --keep` took from the source, NaN
+        where not known.
       info: how the file was made (sources, settings).
     """
 
@@ -58,6 +65,7 @@ class Dataset:
     letters: Int[np.ndarray, " sites"]
     formation_energy_per_atom: Float[np.ndarray, " structures"]
     e_above_hull: Float[np.ndarray, " structures"]
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,6 +73,9 @@ class Dataset:
             for name in names:
                 if len(getattr(self, name)) != length:
                     raise DataError(f"{name} has {len(getattr(self, name))} rows, expected {length}")
+        for name, column in self.columns.items():
+            if column.shape != (len(self.ids),):
+                raise DataError(f"column {name} has the shape {column.shape}, expected ({len(self.ids)},)")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,6 +94,22 @@ class Dataset:
         """Returns the slice of the arrays of sites that belongs to a structure."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
 
+    def crystal(self, index: int, constrained: bool = True) -> Crystal:
+        """Returns one structure as numpy arrays in float64, without padding.
+
+        Args:
+          index: which structure.
+          constrained: keep every site on its Wyckoff position; False frees all.
+        """
+        rows = self.sites(index)
+        return build_crystal(
+            int(self.space_group[index]),
+            self.species[rows],
+            self.letters[rows] if constrained else None,
+            self.frac_coords[rows],
+            self.lattice_params[index],
+        )
+
     def select(
         self, indices: Sequence[int | np.integer] | Int[np.ndarray, " n"] | Bool[np.ndarray, " n"]
     ) -> "Dataset":
@@ -94,7 +121,23 @@ class Dataset:
         rows = np.arange(counts.sum()) + np.repeat(starts - first, counts)
         picked = {name: getattr(self, name)[chosen] for name in _PER_STRUCTURE}
         picked |= {name: getattr(self, name)[rows] for name in _PER_SITE}
-        return Dataset(**picked, info=self.info)
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        return Dataset(**picked, columns=columns, info=self.info)
+
+    def conditions(self, names: Sequence[str]) -> dict[str, Float[np.ndarray, " structures"]]:
+        """Returns columns by name, NaN where a structure has no number: what a network is told.
+
+        Raises:
+          DataError: there is no such column.
+        """
+        known = {name: getattr(self, name) for name in _ENERGIES} | self.columns
+        for name in names:
+            if name not in known:
+                raise DataError(
+                    f"the data set has no column {name!r}: `jaxcrystal prepare --keep {name}` keeps it; "
+                    f"it has {', '.join(known)}"
+                )
+        return {name: known[name] for name in names}
 
     def structures_le(self, max_sites: int) -> "Dataset":
         """Returns the structures of at most `max_sites` inequivalent sites."""
@@ -109,6 +152,7 @@ class Dataset:
         arrays = {name: getattr(self, name) for name in (*_PER_STRUCTURE, *_PER_SITE)}
         arrays["species"] = self.species.astype(np.uint8)
         arrays["letters"] = self.letters.astype(np.uint8)
+        arrays |= {_COLUMN + name: column for name, column in self.columns.items()}
         arrays["format"] = np.array([FORMAT, str(VERSION), json.dumps(self.info)])
         write_atomically(path, lambda file: np.savez_compressed(file, **arrays), overwrite)
 
@@ -134,12 +178,15 @@ class Dataset:
                 f"{path} has format version {label[1]}, this jaxcrystal reads {VERSION}: "
                 "prepare it again with this version"
             )
-        missing = {f.name for f in fields(cls)} - {"info"} - set(arrays)
+        columns = {
+            name.removeprefix(_COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(_COLUMN)
+        }
+        missing = {f.name for f in fields(cls)} - {"info", "columns"} - set(arrays)
         if missing:
             raise DataError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
         arrays["species"] = arrays["species"].astype(np.int32)
         arrays["letters"] = arrays["letters"].astype(np.int32)
-        return cls(**arrays, info=json.loads(str(label[2])))
+        return cls(**arrays, columns=columns, info=json.loads(str(label[2])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +213,17 @@ def stack(
     structures: Sequence[PreparedSites],
     properties: Sequence[dict[str, float]] | None = None,
     info: dict[str, Any] | None = None,
+    keep: Sequence[str] = (),
 ) -> Dataset:
-    """Puts structures into one data set; `properties` may name energies, in eV per atom."""
+    """Puts structures into one data set.
+
+    Args:
+      ids: names.
+      structures: as many.
+      properties: of each: energies, in eV per atom, and what is kept, as far as they are known.
+      info: how the data set was made.
+      keep: further properties that become columns.
+    """
     properties = [{}] * len(structures) if properties is None else properties
 
     def joined(name: str, empty: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -187,5 +243,6 @@ def stack(
         letters=joined("letters", (0,), np.int32),
         formation_energy_per_atom=known("formation_energy_per_atom"),
         e_above_hull=known("e_above_hull"),
+        columns={name: known(name) for name in keep},
         info=info or {},
     )

@@ -7,7 +7,6 @@ import numpy as np
 import spglib
 from jaxtyping import Float, Int
 
-from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.data.dataset import PreparedSites
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.rejection import Reason, Rejected
@@ -70,21 +69,6 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
     )
     _check_rebuilt(prepared, found)
     return prepared
-
-
-def as_crystal(sites: PreparedSites) -> Crystal:
-    """Returns prepared sites as an unpadded `Crystal` of numpy arrays, sites constrained."""
-    positions = wyckoff_positions(sites.space_group)
-    arrays: dict[str, Any] = {
-        "species": np.asarray(sites.species),
-        "frac_coords": np.asarray(sites.frac_coords, np.float64),
-        "node_mask": np.ones(len(sites.species), bool),
-        "lattice_params": np.asarray(sites.lattice_params, np.float64),
-        "space_group": np.asarray(sites.space_group, np.int32),
-        "site_ops": np.array([positions[i].site_ops for i in sites.letters]).reshape(-1, MAX_OPS),
-        "site_projection": np.array([positions[i].projection for i in sites.letters]).reshape(-1, 3, 3),
-    }
-    return Crystal(**arrays)
 
 
 def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:

@@ -7,7 +7,8 @@
 `alternating`, from two: coordinates first, then the lattice, as in its public code. The last
 step of all takes the noise out of the coordinates; one more evaluation after it tells how
 large the scores of the final structure are.
-The sampler is a pure `start` and `langevin_step`; `anneal` compiles the whole loop.
+The sampler is a pure `init` and `step` of one structure, for a `scan` of one's own; `anneal` is the whole
+loop of a batch.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import coord_noise, lattice_noise, start
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
-from jaxcrystal.score import EstimateFn, NoiseEstimate
+from jaxcrystal.score import NoisePrediction, ScoreFn
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params
 from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords, wrap_free_sites
 
@@ -42,7 +43,7 @@ class LangevinConfig:
       lattice_step: ε_L over σ_L².
       lattice_temperature: τ, factor of the lattice noise.
       alternating: update coordinates, evaluate again, update the lattice.
-      denoise: the very last step goes to the network's noise-free estimate of the coordinates,
+      denoise: the very last step takes the predicted noise out of the coordinates,
         X ← X - σ_X ε̂_X, and leaves the lattice.
       trajectory_every: keep every n-th state; 0: only the last.
       best_of: chains of each structure, of which `likelihood.anneal_best` keeps the likeliest;
@@ -81,98 +82,113 @@ class LangevinState(NamedTuple):
       status: [] `Status` flags; a structure with any is frozen.
       scores: [2] root mean square of the scores of the free coordinates (1/Å) and of the free
         lattice parameters, where they were last evaluated; NaN if that overflowed.
+      num_cut: [] sites at which the cut at K neighbours acted there.
     """
 
     crystal: Crystal
     anchor: Float[Array, "*batch max_nodes 3"]
     status: Int[Array, "*batch"]
     scores: Float[Array, "*batch 2"]
+    num_cut: Int[Array, "*batch"]
 
 
-def init_state(key: Array, template: Crystal) -> LangevinState:
+class Annealed(NamedTuple):
+    """What a whole sampling gives.
+
+    Attributes:
+      state: [batch] final states.
+      trajectory: [frames, batch] crystals on the way; None where they are not kept.
+    """
+
+    state: LangevinState
+    trajectory: Crystal | None
+
+
+def init(key: Array, template: Crystal) -> LangevinState:
     """Draws the start of one structure; coordinates of `template` anchor the subspaces."""
     scores = jnp.zeros(2, template.lattice_params.dtype)
-    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0), scores)
+    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0), scores, jnp.int32(0))
 
 
-def langevin_step(
-    estimate: EstimateFn,
-    params: Any,
+def step(
     key: Array,
     state: LangevinState,
+    score: ScoreFn,
     sigma: Float[Array, "2"],
     config: LangevinConfig,
+    cond: Any = None,
+    *,
     denoise: bool | Array = False,
-    look: bool | Array = False,
+    evaluate_only: bool | Array = False,
 ) -> LangevinState:
     """One iteration for one structure at one noise level.
 
     Args:
-      estimate: of `score.make_estimate_fn`.
-      params: network parameters.
       key: of this structure and step.
       state: before the step.
+      score: of `score.make_score`, with the parameters bound: `score(crystal, sigma, cond)`.
       sigma: [2] σ_X (Å) and σ_L.
       config: sampler settings.
-      denoise: take the estimated noise of the coordinates out instead.
-      look: move nothing, and only note the size of the scores.
+      cond: what the network is told about this structure, a pytree of arrays.
+      denoise: take the predicted noise of the coordinates out instead.
+      evaluate_only: move nothing, and only note the size of the scores.
     """
     key_coords, key_lattice = jax.random.split(key)
     crystal = state.crystal
-    guess = estimate(params, crystal, sigma)
-    status, scores = state.status | guess.status, _score_sizes(crystal, guess, sigma)
+    noise = score(crystal, sigma, cond)
+    status, scores, num_cut = state.status | noise.status, _score_sizes(crystal, noise, sigma), noise.num_cut
     coord_step = config.coord_step * sigma[0] ** 2
     displacement = jnp.sqrt(coord_step) * coord_noise(key_coords, crystal)
-    displacement = displacement - 0.5 * coord_step / sigma[0] * guess.coords
-    moved = move_by(state, jnp.where(denoise, -sigma[0] * guess.coords, displacement))
+    displacement = displacement - 0.5 * coord_step / sigma[0] * noise.coords
+    moved = move_by(state, jnp.where(denoise, -sigma[0] * noise.coords, displacement))
     if config.alternating:
-        guess = estimate(params, moved, sigma)
-        status = status | guess.status
+        noise = score(moved, sigma, cond)
+        status = status | noise.status
     lattice_step = config.lattice_step * sigma[1] ** 2
-    noise = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
-    change = noise - 0.5 * lattice_step / sigma[1] * guess.lattice
+    random = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
+    change = random - 0.5 * lattice_step / sigma[1] * noise.lattice
     updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
-    return _freeze_if_bad(state, updated, status, scores, look)
+    crystal, status, scores = _freeze_if_bad(state, updated, status, scores, evaluate_only)
+    return LangevinState(crystal, state.anchor, status, scores, num_cut)
 
 
 def anneal(
-    estimate: EstimateFn, params: Any, keys: Array, templates: Crystal, config: LangevinConfig
-) -> tuple[LangevinState, Crystal | None]:
+    keys: Array, templates: Crystal, score: ScoreFn, config: LangevinConfig, cond: Any = None
+) -> Annealed:
     """Runs the whole annealed dynamics of a batch; to be compiled.
 
     Step t of structure n draws from `fold_in(keys[n], t)`, so that a structure does not
     depend on the batch it is drawn in.
 
     Args:
-      estimate: of `score.make_estimate_fn`.
-      params: network parameters.
       keys: [batch] one key a structure.
       templates: [batch] species, group, operations and projections; coordinates are a
         point of each site's subspace and the lattice is ignored.
+      score: of one structure: see `step`.
       config: sampler settings.
-    Returns:
-      The final states [batch], and the trajectory [frames, batch] or None.
+      cond: [batch] what the network is told about each structure.
     """
-    state = jax.vmap(init_state)(jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys), templates)
+    state = jax.vmap(init)(jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys), templates)
     sigmas = jnp.repeat(config.schedule.sigmas(templates.frac_coords.dtype), config.steps_per_level, axis=0)
     steps = jnp.arange(1, sigmas.shape[0] + 1)
 
     def body(state: LangevinState, inputs: tuple[Array, Array]) -> tuple[LangevinState, None]:
-        step, sigma = inputs
-        denoise = config.denoise & (step == len(sigmas))
+        number, sigma = inputs
+        denoise, evaluate_only = config.denoise & (number == len(sigmas)), number > len(sigmas)
 
-        def one(key: Array, state: LangevinState) -> LangevinState:
-            key = jax.random.fold_in(key, step)
-            return langevin_step(estimate, params, key, state, sigma, config, denoise, step > len(sigmas))
+        def one(key: Array, state: LangevinState, cond: Any) -> LangevinState:
+            key = jax.random.fold_in(key, number)
+            how = {"denoise": denoise, "evaluate_only": evaluate_only}
+            return step(key, state, score, sigma, config, cond, **how)
 
-        return jax.vmap(one)(keys, state), None
+        return jax.vmap(one)(keys, state, cond), None
 
-    # The look at the end is one more turn of the loop: the network is compiled once.
-    look = (steps[-1:] + 1, sigmas[-1:])
+    # The evaluation at the end is one more turn of the loop: the network is compiled once.
+    last = (steps[-1:] + 1, sigmas[-1:])
     every = config.trajectory_every
     if not every:
-        inputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), (steps, sigmas), look)
-        return jax.lax.scan(body, state, inputs)[0], None
+        inputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), (steps, sigmas), last)
+        return Annealed(jax.lax.scan(body, state, inputs)[0], None)
 
     def frame(state: LangevinState, inputs: Any) -> tuple[LangevinState, Crystal]:
         state, _ = jax.lax.scan(body, state, inputs)
@@ -180,7 +196,7 @@ def anneal(
 
     chunks = jax.tree.map(lambda a: a.reshape(-1, every, *a.shape[1:]), (steps, sigmas))
     state, trajectory = jax.lax.scan(frame, state, chunks)
-    return jax.lax.scan(body, state, look)[0], trajectory
+    return Annealed(jax.lax.scan(body, state, last)[0], trajectory)
 
 
 def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
@@ -200,20 +216,21 @@ def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> Crystal:
     return crystal._replace(lattice_params=jnp.where(free_params(crystal.space_group), params, 0.0))
 
 
-def _score_sizes(crystal: Crystal, guess: NoiseEstimate, sigma: Float[Array, "2"]) -> Float[Array, "2"]:
+def _score_sizes(crystal: Crystal, noise: NoisePrediction, sigma: Float[Array, "2"]) -> Float[Array, "2"]:
     """Returns the root mean square of both scores, s = -ε̂/σ, over what is free."""
     free = jnp.stack([num_free_coords(crystal), free_params(crystal.space_group).sum()])
-    squares = jnp.stack([(guess.coords**2).sum(), (guess.lattice**2).sum()])
+    squares = jnp.stack([(noise.coords**2).sum(), (noise.lattice**2).sum()])
     return jnp.sqrt(squares / jnp.maximum(free, 1)) / sigma
 
 
 def _freeze_if_bad(
-    state: LangevinState, updated: Crystal, status: Array, scores: Array, look: bool | Array
-) -> LangevinState:
+    state: LangevinState, updated: Crystal, status: Array, scores: Array, evaluate_only: bool | Array
+) -> tuple[Crystal, Array, Array]:
+    """Returns crystal, status and scores after a step: as before it where something went wrong."""
     finite = jnp.isfinite(updated.frac_coords).all() & jnp.isfinite(updated.lattice_params).all()
     status = status | flag_if(~finite, Status.NON_FINITE)
-    stays = look | (status != 0)
+    stays = evaluate_only | (status != 0)
     crystal = jax.tree.map(lambda new, old: jnp.where(stays, old, new), updated, state.crystal)
     scores = jnp.where(status == 0, scores, jnp.nan)
-    # A structure that has come to its end does not fail because it was looked at.
-    return LangevinState(crystal, state.anchor, jnp.where(look, state.status, status), scores)
+    # A structure that has come to its end does not fail because it was evaluated once more.
+    return crystal, jnp.where(evaluate_only, state.status, status), scores

@@ -7,7 +7,7 @@ noise of scale σ added to the data,
     -log p <= constant + ∫ E ‖ε̂ - ε‖² d ln σ
 
 where the constant depends on nothing but what is free. So of several structures on the same
-sites, the one whose noise the network tells best is the likeliest.
+sites, the one whose noise the network predicts best is the likeliest.
 """
 
 import math
@@ -20,10 +20,10 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal
+from jaxcrystal.diffusion.langevin import Annealed, LangevinConfig, anneal
 from jaxcrystal.diffusion.loss import joint_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.score import EstimateFn
+from jaxcrystal.score import ScoreFn
 from jaxcrystal.symmetry.lattice import free_params
 from jaxcrystal.symmetry.subspaces import num_free_coords
 
@@ -34,7 +34,7 @@ _LAST = np.uint32(2**32 - 1)
 
 
 def likelihood_bound(
-    estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, schedule: NoiseSchedule
+    key: Array, score: ScoreFn, crystal: Crystal, schedule: NoiseSchedule, cond: Any = None
 ) -> Float[Array, ""]:
     """Returns the bound on -log p of one structure in nats, without its constant.
 
@@ -42,15 +42,15 @@ def likelihood_bound(
     differ by what they are and not by what was drawn.
 
     Args:
-      estimate: of `score.make_estimate_fn`.
-      params: network parameters.
       key: of the noise.
+      score: of `score.make_score`, with the parameters bound.
       crystal: finished.
       schedule: levels that the integral is taken over.
+      cond: what the network is told about this structure.
     """
     sigmas = jnp.tile(schedule.sigmas(crystal.frac_coords.dtype), (_DRAWS, 1))
     keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(len(sigmas)))
-    losses = jax.lax.map(lambda at: joint_loss(estimate, params, at[0], crystal, at[1]), (keys, sigmas))
+    losses = jax.lax.map(lambda at: joint_loss(at[0], score, crystal, at[1], cond), (keys, sigmas))
     coords, lattice = (
         (loss * weight).sum() / jnp.maximum(weight.sum(), 1.0)
         for loss, weight in (
@@ -65,8 +65,8 @@ def likelihood_bound(
 
 
 def anneal_best(
-    estimate: EstimateFn, params: Any, keys: Array, templates: Crystal, config: LangevinConfig
-) -> tuple[LangevinState, Crystal | None]:
+    keys: Array, templates: Crystal, score: ScoreFn, config: LangevinConfig, cond: Any = None
+) -> Annealed:
     """Runs `config.best_of` chains of every structure and keeps the likeliest; to be compiled.
 
     One chain after the other, so that they take no more memory than one. The first is that of
@@ -75,32 +75,33 @@ def anneal_best(
     Args and returns: see `langevin.anneal`.
     """
     if config.best_of == 1:
-        return anneal(estimate, params, keys, templates, config)
+        return anneal(keys, templates, score, config, cond)
 
-    def run(number: Array) -> tuple[LangevinState, Crystal | None, Array]:
+    def run(number: Array) -> tuple[Annealed, Array]:
         others = jax.vmap(lambda key: jax.random.fold_in(key, _LAST - number))(keys)
-        state, trajectory = anneal(estimate, params, _where(number == 0, keys, others), templates, config)
+        found = anneal(_where(number == 0, keys, others), templates, score, config, cond)
 
-        def bound(key: Array, crystal: Crystal) -> Array:
+        def bound(key: Array, crystal: Crystal, cond: Any) -> Array:
             key = jax.random.fold_in(key, _LAST)
-            return likelihood_bound(estimate, params, key, crystal, config.schedule)
+            return likelihood_bound(key, score, crystal, config.schedule, cond)
 
-        bounds = jax.vmap(bound)(keys, state.crystal)
-        return state, trajectory, jnp.where((state.status == 0) & jnp.isfinite(bounds), bounds, jnp.inf)
+        bounds = jax.vmap(bound)(keys, found.state.crystal, cond)
+        return found, jnp.where((found.state.status == 0) & jnp.isfinite(bounds), bounds, jnp.inf)
 
-    def body(best: Any, number: Array) -> tuple[Any, None]:
-        found = run(number)
-        better = (number == 0) | (found[2] < best[2])
-        state = jax.tree.map(lambda new, old: _where(better, new, old), found[0], best[0])
+    def body(best: tuple[Annealed, Array], number: Array) -> tuple[tuple[Annealed, Array], None]:
+        found, bounds = run(number)
+        better = (number == 0) | (bounds < best[1])
+        state = jax.tree.map(lambda new, old: _where(better, new, old), found.state, best[0].state)
         trajectory = jax.tree.map(
-            lambda new, old: jax.vmap(_where, (None, 0, 0))(better, new, old), found[1], best[1]
+            lambda new, old: jax.vmap(_where, (None, 0, 0))(better, new, old),
+            found.trajectory,
+            best[0].trajectory,
         )
-        return (state, trajectory, jnp.where(better, found[2], best[2])), None
+        return (Annealed(state, trajectory), jnp.where(better, bounds, best[1])), None
 
     number = jnp.arange(config.best_of, dtype=jnp.uint32)
     nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(run, number[0]))
-    (state, trajectory, _), _ = jax.lax.scan(body, nothing, number)
-    return state, trajectory
+    return jax.lax.scan(body, nothing, number)[0][0]
 
 
 def _where(condition: Array, first: Array, second: Array) -> Array:

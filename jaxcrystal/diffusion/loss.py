@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise
-from jaxcrystal.score import EstimateFn
+from jaxcrystal.score import ScoreFn
 from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 from jaxcrystal.symmetry.lattice import free_params
 from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords
@@ -19,20 +19,22 @@ class DenoisingLoss(NamedTuple):
     """Losses of one structure and whether they count.
 
     Attributes:
-      coords: [] mean squared error of the coordinate noise, a free coordinate.
+      coords: [] mean squared error of the coordinate noise, per free coordinate.
       coords_weight: [] 1, or 0 for a structure without free coordinates.
-      lattice: [] mean squared error of the lattice noise, a free parameter.
+      lattice: [] mean squared error of the lattice noise, per free parameter.
       lattice_weight: [] 1, or 0 for free angles and collapsed cells.
+      num_cut: [] sites at which the cut at K neighbours acted.
     """
 
     coords: Float[Array, "*batch"]
     coords_weight: Float[Array, "*batch"]
     lattice: Float[Array, "*batch"]
     lattice_weight: Float[Array, "*batch"]
+    num_cut: Int[Array, "*batch"]
 
 
 def denoising_loss(
-    estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, sigma: Float[Array, "2"]
+    key: Array, score: ScoreFn, crystal: Crystal, sigma: Float[Array, "2"], cond: Any = None
 ) -> DenoisingLoss:
     """Returns the paper's two losses of one clean crystal at one noise level.
 
@@ -41,11 +43,11 @@ def denoising_loss(
     Levels are compared by this loss; training can use `joint_loss`.
 
     Args:
-      estimate: of `score.make_estimate_fn`.
-      params: network parameters.
       key: for this structure and step.
+      score: of `score.make_score`, with the parameters bound: `score(crystal, sigma, cond)`.
       crystal: clean.
       sigma: [2] σ_X (Å) and σ_L.
+      cond: what the network is told about this structure, a pytree of arrays.
     """
     key_first, key_second, key_lattice = jax.random.split(key, 3)
     coords_noise = coord_noise(key_first, crystal)
@@ -56,12 +58,14 @@ def denoising_loss(
 
     # Both terms in one evaluation: half the program, and larger products.
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), move_sites(crystal, sigma[0] * coords_noise), noised)
-    guess = jax.vmap(lambda c: estimate(params, c, sigma))(both)
-    return _losses(crystal, guess.coords[0] - coords_noise, guess.lattice[1] - params_noise, usable)
+    noise = jax.vmap(lambda c: score(c, sigma, cond))(both)
+    return _losses(
+        crystal, noise.coords[0] - coords_noise, noise.lattice[1] - params_noise, usable, noise.num_cut[1]
+    )
 
 
 def joint_loss(
-    estimate: EstimateFn, params: Any, key: Array, crystal: Crystal, sigma: Float[Array, "2"]
+    key: Array, score: ScoreFn, crystal: Crystal, sigma: Float[Array, "2"], cond: Any = None
 ) -> DenoisingLoss:
     """Returns both losses from one evaluation, at noise on the lattice and the coordinates.
 
@@ -76,8 +80,8 @@ def joint_loss(
     noised, params_noise, usable = _noise_lattice(key_lattice, crystal, sigma[1])
     noised = jax.tree.map(lambda a, b: jnp.where(usable, a, b), noised, crystal)
     coords_noise = coord_noise(key_coords, noised)
-    guess = estimate(params, move_sites(noised, sigma[0] * coords_noise), sigma)
-    return _losses(crystal, guess.coords - coords_noise, guess.lattice - params_noise, usable)
+    noise = score(move_sites(noised, sigma[0] * coords_noise), sigma, cond)
+    return _losses(crystal, noise.coords - coords_noise, noise.lattice - params_noise, usable, noise.num_cut)
 
 
 def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal, Array, Array]:
@@ -88,10 +92,14 @@ def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal,
     return noised, noise, real & ~collapsed(noised) & (crystal.space_group >= FIRST_SUPPORTED_GROUP)
 
 
-def _losses(crystal: Crystal, coords_error: Array, lattice_error: Array, usable: Array) -> DenoisingLoss:
+def _losses(
+    crystal: Crystal, coords_error: Array, lattice_error: Array, usable: Array, num_cut: Array
+) -> DenoisingLoss:
     free = num_free_coords(crystal)
     coords = (coords_error**2).sum() / jnp.maximum(free, 1.0)
     lattice = (lattice_error**2).sum() / jnp.maximum(free_params(crystal.space_group).sum(), 1)
     coords_weight = (crystal.node_mask.any() & (free > 0.5)).astype(coords.dtype)
     lattice_weight = usable.astype(lattice.dtype)
-    return DenoisingLoss(coords * coords_weight, coords_weight, lattice * lattice_weight, lattice_weight)
+    return DenoisingLoss(
+        coords * coords_weight, coords_weight, lattice * lattice_weight, lattice_weight, num_cut
+    )

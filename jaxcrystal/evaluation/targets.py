@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.data.batches import BUCKETS
-from jaxcrystal.data.dataset import Dataset, PreparedSites
+from jaxcrystal.crystal import BUCKETS
+from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
-from jaxcrystal.data.symmetrize import as_crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.convert import formula, to_pymatgen
 from jaxcrystal.requests.like import order_like
 from jaxcrystal.requests.orders import Order, SiteMode
-from jaxcrystal.structures.checks import primitive_cell
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
@@ -130,18 +128,11 @@ class Targets:
                 orders[contract].append(order_like(dataset, row, mode))
             letters.append(orders["letters"][-1].wyckoff)
             free_coords.append(sum(position.num_free for position in positions))
-            prepared = PreparedSites(
-                group,
-                dataset.lattice_params[row],
-                dataset.species[sites],
-                dataset.frac_coords[sites],
-                dataset.letters[sites],
-            )
-            lattice, species, coords, _ = expand_crystal(as_crystal(prepared))
-            structures.append(to_pymatgen(*primitive_cell(lattice, species, coords, group)))
-            formulas.append(formula(species))
-            lengths.append(np.linalg.norm(lattice, axis=1))
-            volumes.append(abs(np.linalg.det(lattice)) / len(species))
+            cell = expand_crystal(dataset.crystal(row))
+            structures.append(to_pymatgen(*cell.primitive(group)))
+            formulas.append(formula(cell.species))
+            lengths.append(np.linalg.norm(cell.lattice, axis=1))
+            volumes.append(abs(np.linalg.det(cell.lattice)) / len(cell.species))
         return cls(
             ids=[str(name) for name in dataset.ids],
             orders=orders,

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.crystal import MAX_OPS, Crystal, image_bucket_of
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.graph.reduction import minkowski_coefficients
 from jaxcrystal.symmetry.groups import group_tables
@@ -81,6 +81,13 @@ class ImageCapacity:
     def free(cls, max_nodes: int) -> "ImageCapacity":
         """Room for every operation of every site, of any group."""
         return cls(max_nodes * MAX_OPS, merge=True)
+
+    @classmethod
+    def fitting(cls, crystals: Crystal, constrained: bool) -> "ImageCapacity":
+        """Room for every structure of a batch (of arrays on the host), free or constrained sites."""
+        if not constrained:
+            return cls.free(crystals.species.shape[-1])
+        return cls(image_bucket_of(int(crystals.site_ops.sum((-2, -1)).max(initial=1))), merge=False)
 
 
 class Neighbors(NamedTuple):

@@ -1,4 +1,7 @@
-"""Crystals as files, each complete or absent."""
+"""Crystals as files, each complete or absent.
+
+Writers take the full cell too, where it has been made before: it is made here otherwise.
+"""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,21 +15,30 @@ from jaxcrystal.files import write_text
 from jaxcrystal.io.convert import formula, poscar_text, pymatgen_json_text, symbols, to_pymatgen
 from jaxcrystal.io.extxyz import write_frame
 from jaxcrystal.symmetry.groups import group_tables, hermann_mauguin
-from jaxcrystal.symmetry.orbits import centring_translations, expand_crystal
+from jaxcrystal.symmetry.orbits import FullCell, centring_translations, expand_crystal
 
 
 def write_cif(
-    path: str | Path, crystal: Crystal, letters: Sequence[str] | None = None, name: str = ""
+    path: str | Path,
+    crystal: Crystal,
+    letters: Sequence[str] | None = None,
+    name: str = "",
+    cell: FullCell | None = None,
 ) -> None:
     """Writes a CIF with symmetry; see `cif_text`."""
-    write_text(path, cif_text(crystal, letters, name or Path(path).stem))
+    write_text(path, cif_text(crystal, letters, name or Path(path).stem, cell))
 
 
-def write_extxyz(path: str | Path, crystals: Sequence[Crystal], names: Sequence[str] | None = None) -> None:
+def write_extxyz(
+    path: str | Path,
+    crystals: Sequence[Crystal],
+    names: Sequence[str] | None = None,
+    cells: Sequence[FullCell] | None = None,
+) -> None:
     """Writes the full conventional cells as one extended XYZ file, a frame each."""
+    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
     frames = []
-    for number, crystal in enumerate(crystals):
-        lattice, species, frac_coords, _ = expand_crystal(crystal)
+    for number, (crystal, (lattice, species, frac_coords, _)) in enumerate(zip(crystals, cells, strict=True)):
         info: dict[str, str | int | float] = {"space_group": int(crystal.space_group)}
         if names is not None:
             info["name"] = names[number]
@@ -34,24 +46,32 @@ def write_extxyz(path: str | Path, crystals: Sequence[Crystal], names: Sequence[
     write_text(path, "".join(frames))
 
 
-def write_json(path: str | Path, crystals: Sequence[Crystal], names: Sequence[str] | None = None) -> None:
+def write_json(
+    path: str | Path,
+    crystals: Sequence[Crystal],
+    names: Sequence[str] | None = None,
+    cells: Sequence[FullCell] | None = None,
+) -> None:
     """Writes the full conventional cells as a JSON object name -> pymatgen structure."""
     names = [str(number) for number in range(len(crystals))] if names is None else names
-    expanded = [expand_crystal(crystal)[:3] for crystal in crystals]
-    write_text(
-        path,
-        pymatgen_json_text({name: to_pymatgen(*parts) for name, parts in zip(names, expanded, strict=True)}),
-    )
+    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
+    structures = {name: to_pymatgen(*cell[:3]) for name, cell in zip(names, cells, strict=True)}
+    write_text(path, pymatgen_json_text(structures))
 
 
-def write_poscar(path: str | Path, crystal: Crystal, name: str = "") -> None:
+def write_poscar(path: str | Path, crystal: Crystal, name: str = "", cell: FullCell | None = None) -> None:
     """Writes the full conventional cell as a POSCAR."""
-    lattice, species, frac_coords, _ = expand_crystal(crystal)
+    lattice, species, frac_coords, _ = expand_crystal(crystal) if cell is None else cell
     comment = name or f"{formula(species)} {hermann_mauguin(int(crystal.space_group))}"
     write_text(path, poscar_text(lattice, species, frac_coords, comment))
 
 
-def cif_text(crystal: Crystal, letters: Sequence[str] | None = None, name: str = "crystal") -> str:
+def cif_text(
+    crystal: Crystal,
+    letters: Sequence[str] | None = None,
+    name: str = "crystal",
+    cell: FullCell | None = None,
+) -> str:
     """Returns a CIF that lists all operations of the group and the inequivalent sites.
 
     The operations are those of the tables' setting, centring included, so that a reader
@@ -61,8 +81,9 @@ def cif_text(crystal: Crystal, letters: Sequence[str] | None = None, name: str =
       crystal: numpy arrays, padded or not; sites exactly on their special positions.
       letters: Wyckoff letter of each real site; unknown where not given.
       name: of the data block.
+      cell: the crystal's, where it is known already.
     """
-    lattice, species, _, _ = expand_crystal(crystal)
+    lattice, species, _, _ = expand_crystal(crystal) if cell is None else cell
     group = int(crystal.space_group)
     mask = np.asarray(crystal.node_mask)
     site_species = np.asarray(crystal.species)[mask]

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import jraph
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import optimize, special
 
 _CHEBYSHEV_TERMS = 48
@@ -35,6 +36,12 @@ def envelope(x: Float[Array, "..."], exponent: int) -> Float[Array, "..."]:
         - 0.5 * p * (p + 1) * inside ** (p + 2)
     )
     return jnp.where(x < 1.0, polynomial, 0.0)
+
+
+def edge_weight(graph: jraph.GraphsTuple, exponent: int) -> Float[Array, " edges"]:
+    """Envelope of each edge, 0 on padding: what a sum over edges is weighted with."""
+    mask: Bool[Array, " edges"] = graph.edges.mask
+    return envelope(graph.edges.distance / graph.edges.reach, exponent) * mask
 
 
 def radial_basis(x: Float[Array, "..."], frequencies: Float[Array, " n"]) -> Float[Array, "... n"]:

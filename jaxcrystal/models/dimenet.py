@@ -11,7 +11,7 @@ site j. All arrays are flat over the edges, `max_neighbors` slots for each node.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from jaxcrystal.graph.multigraph import reverse_edges
 from jaxcrystal.models.bases import envelope, radial_basis, real_harmonics, spherical_bessel_basis
@@ -105,16 +105,32 @@ class DimeNet(nn.Module):
     config: DimeNetConfig
     cutoff: float
 
+    @property
+    def envelope_exponent(self) -> int:
+        """Of the weights of sums over edges: see `score.make_score`."""
+        return self.config.envelope_exponent
+
+    @property
+    def values_per_edge(self) -> int:
+        """See `score.values_per_edge`."""
+        return self.config.hidden * self.config.blocks
+
+    def describe(self) -> str:
+        """Returns the sizes in a few words."""
+        return f"{self.config.blocks} blocks, {self.config.hidden} wide"
+
     @nn.compact
     def __call__(
-        self, graph: jraph.GraphsTuple, log_sigma: Float[Array, "2"] | None = None
+        self, graph: jraph.GraphsTuple, log_sigma: Float[Array, "2"] | None = None, cond: Any = None
     ) -> Float[Array, "edges num_outputs"] | Float[Array, " num_outputs"]:
         """Returns [edges, num_outputs], or [num_outputs] where `edge_outputs` is off.
 
         Args:
           graph: of `graph.multigraph.build_multigraph`.
           log_sigma: [2] natural logarithms of σ of coordinates (Å) and lattice.
+          cond: ignored: this network knows no conditions.
         """
+        del cond
         config = self.config
         geometry = self._geometry(graph)
         messages = EmbeddingBlock(config)(graph, geometry.radial, log_sigma)
@@ -313,9 +329,3 @@ def _gaussians(log_sigma: Array | None, config: DimeNetConfig) -> Array:
     centres = jnp.asarray(np.linspace(low, high, config.noise_features), log_sigma.dtype)
     width = (high - low) / max(config.noise_features - 1, 1)
     return jnp.exp(-0.5 * ((log_sigma[:, None] - centres) / width) ** 2).reshape(-1)
-
-
-def edge_weight(graph: jraph.GraphsTuple, exponent: int) -> Float[Array, " edges"]:
-    """Envelope of each edge, 0 on padding: what a sum over edges is weighted with."""
-    mask: Bool[Array, " edges"] = graph.edges.mask
-    return envelope(graph.edges.distance / graph.edges.reach, exponent) * mask

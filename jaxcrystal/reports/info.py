@@ -30,19 +30,24 @@ def describe_installation() -> str:
     return f"{', '.join(words)}\ndevices: {listed}"
 
 
-def describe_model(folder: str | Path | None = None) -> str:
+def describe_model(folder: str | Path | None = None, module: str | None = None) -> str:
     """Returns what a model is and how it was trained; the bundled one by default.
+
+    Args:
+      folder: of the model.
+      module: `package.module:Class` of its network, where that is not DimeNet++.
 
     Raises:
       DataError: there is no model.
     """
-    model = load_model(folder)
-    network, schedule, info = model.network.dimenet, model.schedule, dict(model.info)
+    model = load_model(folder, module)
+    schedule, info = model.schedule, dict(model.info)
     sampled, elements = model.sampling_schedule, info.pop("elements", [])
+    describe = getattr(model.module, "describe", lambda: f"settings {dict(model.network.settings)}")
     lines = [
         f"model: {folder or 'bundled'}",
-        f"network: {count_params(model.params):,} numbers; {network.blocks} blocks, {network.hidden} wide; "
-        f"the nearest {model.network.graph.max_neighbors} atoms within {model.network.graph.cutoff:g} Å",
+        f"network: {type(model.module).__name__}, {count_params(model.params):,} numbers; {describe()}; "
+        f"the nearest {model.graph.max_neighbors} atoms within {model.graph.cutoff:g} Å",
         f"noise: {schedule.levels} levels, σ_X {schedule.coords_max:g} to {schedule.coords_min:g} Å, "
         f"σ_L {schedule.lattice_max:g} to {schedule.lattice_min:g}",
         f"sampled: down to σ_X {sampled.coords_min:g} Å and σ_L {sampled.lattice_min:.3g}",

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions

@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError

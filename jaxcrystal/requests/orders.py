@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
@@ -169,6 +169,20 @@ def parse_wyckoff(text: str) -> dict[str, str]:
                 "(for numbers of sites use --sites)"
             )
     return letters
+
+
+def parse_conditions(text: str) -> dict[str, float]:
+    """Returns the numbers of a text such as `band_gap=1.5,e_above_hull=0`."""
+    conditions: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        try:
+            conditions[name] = float(value)
+        except ValueError:
+            raise RequestError(
+                f"cannot read {part.strip()!r}: expected NAME=VALUE, such as band_gap=1.5"
+            ) from None
+    return conditions
 
 
 def parse_numbers(text: str, name: str) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from jaxcrystal.data.batches import BUCKETS
+from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies, Shares, swaps
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions

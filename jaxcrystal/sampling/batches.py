@@ -6,19 +6,15 @@ else is drawn with it, so that at a fixed seed it comes out the same to the last
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxcrystal.crystal import Crystal
-from jaxcrystal.data.batches import bucket_of, empty_crystals, letter_tables
+from jaxcrystal.crystal import Crystal, bucket_of, image_bucket_of, pad_and_stack
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.requests.candidates import Candidate, letter_indices
+from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.wyckoff import wyckoff_position, wyckoff_positions
-
-#: Sizes of the list of images; few, since each is a compilation.
-IMAGE_SLOTS = (24, 96, 192, 480, 960)
+from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 
 class Shape(NamedTuple):
@@ -34,16 +30,20 @@ class Batch(NamedTuple):
     Attributes:
       shape: what is compiled.
       candidates: the structures, fewer than rows where the batch is padded.
+      crystals: their templates, in float64 and without padding, of which the results are finished.
       hashes: [batch] of the orders.
       numbers: [batch] of the structures in their orders.
-      templates: [batch] of `make_templates`.
+      templates: [batch] padded, as the program takes them.
+      cond: name -> [batch] what the network is told; None: nothing.
     """
 
     shape: Shape
     candidates: tuple[Candidate, ...]
+    crystals: tuple[Crystal, ...]
     hashes: np.ndarray
     numbers: np.ndarray
     templates: Crystal
+    cond: dict[str, np.ndarray] | None
 
 
 def shape_of(candidate: Candidate) -> Shape:
@@ -54,8 +54,8 @@ def shape_of(candidate: Candidate) -> Shape:
     else:
         positions = [wyckoff_position(order.space_group, letter) for letter in candidate.letters]
         images = sum(int(position.site_ops.sum()) for position in positions)
-    slots = next(size for size in IMAGE_SLOTS if size >= images)
-    return Shape(bucket_of(order.num_sites), ImageCapacity(slots, merge=candidate.letters is None))
+    capacity = ImageCapacity(image_bucket_of(images), merge=candidate.letters is None)
+    return Shape(bucket_of(order.num_sites), capacity)
 
 
 def by_shape(candidates: Iterable[Candidate]) -> dict[Shape, list[Candidate]]:
@@ -70,34 +70,19 @@ def by_shape(candidates: Iterable[Candidate]) -> dict[Shape, list[Candidate]]:
 def make_batch(shape: Shape, candidates: Sequence[Candidate], rows: int) -> Batch:
     """Returns structures of one shape, at most `rows` of them, as a batch of that many rows."""
     chosen = tuple(candidates)
-    padded = chosen + chosen[:1] * (rows - len(chosen))
+    crystals = tuple(candidate.template() for candidate in chosen)
+    padding = rows - len(chosen)
+    padded = chosen + chosen[:1] * padding
     return Batch(
         shape,
         chosen,
+        crystals,
         np.array([candidate.order.hash for candidate in padded], np.uint32),
         np.array([candidate.number for candidate in padded], np.uint32),
-        make_templates(padded, shape.max_nodes),
+        pad_and_stack(crystals + crystals[:1] * padding, shape.max_nodes),
+        {
+            name: np.array([dict(candidate.cond)[name] for candidate in padded], np.float32)
+            for name, _ in chosen[0].cond
+        }
+        or None,
     )
-
-
-def make_templates(candidates: Sequence[Candidate], max_nodes: int) -> Crystal:
-    """Returns the crystals [batch] that sampling starts from.
-
-    Coordinates are the origin of each site's subspace, the lattice is left at 0.
-    """
-    crystals: Any = empty_crystals(len(candidates), max_nodes)
-    for row, (_, order, _, letters) in enumerate(candidates):
-        sites, group = order.num_sites, order.space_group
-        crystals.species[row, :sites] = order.species
-        crystals.node_mask[row, :sites] = True
-        crystals.space_group[row] = group
-        if letters is None:
-            crystals.site_ops[row, :sites, : group_tables().num_ops[group]] = True
-            crystals.site_projection[row, :sites] = np.eye(3)
-            continue
-        index = letter_indices(group, letters)
-        site_ops, projection = letter_tables(group)
-        crystals.frac_coords[row, :sites] = [wyckoff_positions(group)[i].origin for i in index]
-        crystals.site_ops[row, :sites] = site_ops[index]
-        crystals.site_projection[row, :sites] = projection[index]
-    return Crystal(*crystals)

@@ -1,7 +1,7 @@
 """The compiled sampler of each shape, and how many structures it takes at once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -11,16 +11,17 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcrystal.background import Background
-from jaxcrystal.crystal import Crystal
-from jaxcrystal.data.batches import empty_crystals
+from jaxcrystal.crystal import Crystal, empty, pad_and_stack
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.diffusion.likelihood import anneal_best
 from jaxcrystal.diffusion.noise import start
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
+from jaxcrystal.graph.neighbors import GraphConfig
 from jaxcrystal.model import Model
 from jaxcrystal.sampling.batches import Shape
-from jaxcrystal.score import NetworkConfig, make_estimate_fn
+from jaxcrystal.score import make_score, widest_layer
+from jaxcrystal.structures.finished import Drawn
 
 #: Structures computed together on one device, fixed so that a structure does not depend on how
 #: many are drawn or how many devices there are; fewer where the memory of a device is small.
@@ -32,8 +33,8 @@ _MEMORY_SHARE = 0.5
 #: Values on each edge that are held at a time, in units of the network's width.
 _LIVE_ARRAYS = 48
 
-#: (params, seed, hashes, numbers, templates) -> coordinates, lattice, flags, scores, trajectory
-Program = Callable[..., tuple[Array, Array, Array, Array, tuple[Array, Array] | None]]
+#: (params, seed, hashes, numbers, templates, cond) -> results of the batch
+Program = Callable[..., Drawn]
 
 
 class Programs:
@@ -58,13 +59,13 @@ class Programs:
         random_start: bool = False,
     ) -> None:
         self._devices = devices
-        self._rows = {shape: batch_size or default_rows(model.network, shape, devices[0]) for shape in shapes}
+        self._rows = {shape: batch_size or default_rows(model, shape, devices[0]) for shape in shapes}
         like = _avals(model.params)
 
         def make(key: tuple[Shape, int]) -> Program:
             if random_start:
                 return compiled_start()
-            return compiled(model.network, config, *key, devices, like)
+            return compiled(model.module, model.graph, config, *key, devices, like, model.conditions)
 
         # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
         keys = [(shape, self.rows(shape)) for shape in shapes]
@@ -100,18 +101,18 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def default_rows(network: NetworkConfig, shape: Shape, device: jax.Device) -> int:
+def default_rows(model: Model, shape: Shape, device: jax.Device) -> int:
     """Returns the structures of one shape that are computed together on a device."""
     if device.platform == "cpu":
         return min(BATCH_SIZE["cpu"], max(1, _BUSY_SITES // shape.max_nodes))
-    return rows_in_memory(network, shape, BATCH_SIZE.get(device.platform, 8), device.memory_stats() or {})
+    return rows_in_memory(model, shape, BATCH_SIZE.get(device.platform, 8), device.memory_stats() or {})
 
 
-def rows_in_memory(network: NetworkConfig, shape: Shape, most: int, memory: Mapping[str, int]) -> int:
+def rows_in_memory(model: Model, shape: Shape, most: int, memory: Mapping[str, int]) -> int:
     """Returns how many structures of one shape an accelerator takes at once.
 
     Args:
-      network: of the model.
+      model: whose network it is.
       shape: of the structures.
       most: however much memory there is.
       memory: of `jax.Device.memory_stats`.
@@ -119,70 +120,79 @@ def rows_in_memory(network: NetworkConfig, shape: Shape, most: int, memory: Mapp
     free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
     if free <= 0:  # it does not say
         return most
-    return max(1, min(most, int(_MEMORY_SHARE * free / bytes_per_structure(network, shape))))
+    return max(1, min(most, int(_MEMORY_SHARE * free / bytes_per_structure(model, shape))))
 
 
-def bytes_per_structure(network: NetworkConfig, shape: Shape) -> int:
+def bytes_per_structure(model: Model, shape: Shape) -> int:
     """Returns about what the sampling of one structure holds in memory at a time.
 
     Nearly all of it are the layers' values on its edges: 31 to 43 arrays as wide as the network
     at a time, by XLA's account on a CPU (`Compiled.memory_analysis`).
     """
-    edges = shape.max_nodes * network.graph.max_neighbors
-    return 4 * _LIVE_ARRAYS * edges * network.dimenet.hidden
+    edges = shape.max_nodes * model.graph.max_neighbors
+    return 4 * _LIVE_ARRAYS * edges * widest_layer(model.params)
 
 
 @lru_cache(maxsize=64)
 def compiled(
-    network: NetworkConfig,
+    module: Any,
+    graph: GraphConfig,
     config: LangevinConfig,
     shape: Shape,
     rows: int,
     devices: tuple[jax.Device, ...],
     params: tuple[Any, tuple[jax.ShapeDtypeStruct, ...]],
+    conditions: tuple[str, ...],
 ) -> Program:
     """Returns the compiled sampler of one shape, made once for each.
 
     Args:
-      network: of the model.
+      module: Flax module of the network.
+      graph: which atoms are neighbours.
       config: of the sampler.
       shape: of its structures.
       rows: structures of a batch, on all devices.
       devices: that share each batch.
       params: structure and types of the model's parameters.
+      conditions: names of what the network is told.
     """
-    estimate = make_estimate_fn(network, shape.capacity)
+    score = make_score(module, graph, shape.capacity)
 
-    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
-        states, trajectory = anneal_best(estimate, params, _keys(seed, hashes, numbers), templates, config)
-        crystal = states.crystal
-        frames = None if trajectory is None else (trajectory.frac_coords, trajectory.lattice_params)
-        return crystal.frac_coords, crystal.lattice_params, states.status, states.scores, frames
+    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal, cond: Any) -> Drawn:
+        keys = _keys(seed, hashes, numbers)
+        found = anneal_best(keys, templates, partial(score, params), config, cond)
+        crystal, frames = found.state.crystal, None
+        if found.trajectory is not None:
+            frames = found.trajectory.frac_coords, found.trajectory.lattice_params
+        state = found.state
+        return Drawn(crystal.frac_coords, crystal.lattice_params, state.status, state.scores, frames)
 
     # Structures do not depend on one another: each device runs the loop on its own rows.
     mesh = Mesh(np.array(devices), ("structures",))
     whole, part, frames = PartitionSpec(), PartitionSpec("structures"), PartitionSpec(None, "structures")
-    specs = (whole, whole, part, part, part)
-    shared = jax.shard_map(
-        run, mesh=mesh, in_specs=specs, out_specs=(part, part, part, part, frames), check_vma=False
-    )
+    specs = (whole, whole, part, part, part, part)
+    kept: Any = frames if config.trajectory_every else None
+    out_specs = Drawn(part, part, part, part, kept)
+    shared = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
     numbers = np.zeros(rows, np.uint32)
     inputs = (jax.tree.unflatten(*params), np.uint32(0), numbers, numbers)
+    templates = pad_and_stack([empty(0)] * rows, shape.max_nodes)
+    cond = {name: np.zeros(rows, np.float32) for name in conditions} or None
     program = jax.jit(shared, in_shardings=tuple(NamedSharding(mesh, spec) for spec in specs))
-    return program.lower(*inputs, empty_crystals(rows, shape.max_nodes)).compile()
+    return program.lower(*inputs, templates, cond).compile()
 
 
 @lru_cache(maxsize=1)
 def compiled_start() -> Program:
     """Returns the compiled draw of what sampling starts from, without a network."""
 
-    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal) -> Any:
-        del params
+    def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal, cond: Any) -> Drawn:
+        del params, cond
         keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(_keys(seed, hashes, numbers))
         crystal = jax.vmap(start)(keys, templates)
         flags = jnp.zeros(crystal.space_group.shape, jnp.int32)
         scores = jnp.full((*flags.shape, 2), jnp.nan)
-        return crystal.frac_coords, crystal.lattice_params, flags, scores, None
+        return Drawn(crystal.frac_coords, crystal.lattice_params, flags, scores, None)
 
     return jax.jit(run)
 

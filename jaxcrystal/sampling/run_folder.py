@@ -40,7 +40,8 @@ def digest(candidates: Sequence[Candidate]) -> str:
     """Returns a short digest of what is asked for, letters included."""
     content = hashlib.sha256()
     for candidate in candidates:
-        content.update(f"{candidate.order.text} {candidate.number} {candidate.letters}\n".encode())
+        told = f" {candidate.cond}" if candidate.cond else ""
+        content.update(f"{candidate.order.text} {candidate.number} {candidate.letters}{told}\n".encode())
     return content.hexdigest()[:16]
 
 

@@ -50,9 +50,9 @@ def describe_work(
     steps *= config.best_of
     operations = 0.0
     for shape, members in shapes.items():
-        rows = (batch_size or default_rows(model.network, shape, devices[0])) * len(devices)
+        rows = (batch_size or default_rows(model, shape, devices[0])) * len(devices)
         padded = -(-len(members) // rows) * rows
-        operations += padded * shape.max_nodes * model.network.graph.max_neighbors * per_edge * steps
+        operations += padded * shape.max_nodes * model.graph.max_neighbors * per_edge * steps
     sampling = operations / (_EFFICIENCY * _product_rate() * len(devices) * processes)
     compiling = _COMPILATION * len(shapes) / min(num_cpus(), len(shapes))
     groups = len({candidate.order.space_group for candidate in candidates})

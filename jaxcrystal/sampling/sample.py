@@ -8,7 +8,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model, load_model
-from jaxcrystal.requests.candidates import make_candidates
+from jaxcrystal.requests.candidates import Cond, make_candidates
 from jaxcrystal.requests.formulas import FORMULA_UNITS, MAX_ATOMS
 from jaxcrystal.requests.orders import Order, make_order
 from jaxcrystal.requests.requests import Request, make_plan
@@ -28,6 +28,7 @@ def sample(
     best_of: int | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
+    cond: Cond | None = None,
     progress: bool = False,
 ) -> Samples:
     """Samples crystals.
@@ -49,6 +50,8 @@ def sample(
       batch_size: structures computed together on each device (all local ones are used; see
         `environment.use_all_cores` for CPUs), by default what suits it; changes results by
         rounding only.
+      cond: what a model that was trained with conditions is told: name -> one number, or one for
+        each structure.
       progress: show a bar with structures/s.
 
     Raises:
@@ -59,7 +62,7 @@ def sample(
     orders = [make_order(group, sites, letters) for group in groups]
     model = model if isinstance(model, Model) else load_model(model)
     config = _changed(config, model, steps_per_level=steps_per_level, best_of=best_of)
-    return sample_orders(orders, count, model, seed, config, batch_size, progress)
+    return sample_orders(orders, count, model, seed, config, batch_size, progress, cond=cond)
 
 
 def sample_formula(
@@ -75,6 +78,7 @@ def sample_formula(
     best_of: int | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
+    cond: Cond | None = None,
     progress: bool = False,
 ) -> Samples:
     """Samples crystals of exactly one composition, on the likeliest Wyckoff letters that give it.
@@ -92,6 +96,7 @@ def sample_formula(
       best_of: chains run for each crystal, of which the likeliest is kept.
       config: of the sampler.
       batch_size: structures computed together on each device.
+      cond: what a model that was trained with conditions is told.
       progress: show a bar with structures/s.
 
     Raises:
@@ -109,7 +114,7 @@ def sample_formula(
     )
     plan = make_plan([request], model.letters, seed)
     config = _changed(config, model, best_of=best_of)
-    return sample_orders(plan.orders, plan.counts, model, seed, config, batch_size, progress)
+    return sample_orders(plan.orders, plan.counts, model, seed, config, batch_size, progress, cond=cond)
 
 
 def sample_orders(
@@ -121,6 +126,7 @@ def sample_orders(
     batch_size: int | None = None,
     progress: bool = False,
     random_start: bool = False,
+    cond: Cond | None = None,
 ) -> Samples:
     """Samples `count` structures of each order; see `sample`.
 
@@ -134,9 +140,10 @@ def sample_orders(
       batch_size: rows of every batch on each device.
       progress: show a bar.
       random_start: return the states that sampling would start from, as a baseline.
+      cond: what a model that was trained with conditions is told.
     """
     counts = [count] * len(orders) if isinstance(count, int) else list(count)
-    candidates = make_candidates(orders, counts, model, seed)
+    candidates = make_candidates(orders, counts, model.letters, seed, cond)
     stream = sample_stream(candidates, model, seed, config, batch_size, random_start)
     results = {
         candidate.place: sample

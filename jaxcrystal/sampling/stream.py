@@ -4,7 +4,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +15,7 @@ from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
 from jaxcrystal.sampling.programs import BATCH_SIZE, Programs, is_out_of_memory
-from jaxcrystal.structures.finished import Sample, finish
+from jaxcrystal.structures.finished import Drawn, Sample, finish
 
 
 def sample_stream(
@@ -40,20 +39,22 @@ def sample_stream(
       random_start: yield what sampling would start from.
 
     Raises:
-      RequestError: a batch size below 1.
+      RequestError: a batch size below 1, or conditions that are not the model's.
       DataError: one structure is too much for the memory.
     """
     if batch_size is not None and batch_size < 1:
         raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
     if not candidates:
         return
+    if not random_start:
+        require_conditions(model, [name for name, _ in candidates[0].cond])
     config = config or LangevinConfig(model.sampling_schedule)
     shapes = by_shape(candidates)
     # No more devices than there is work for.
     local = jax.local_devices()
     devices = tuple(local[: -(-len(candidates) // (batch_size or BATCH_SIZE.get(local[0].platform, 8)))])
     waiting = deque(shapes.items())
-    running: tuple[Batch, Any] | None = None
+    running: tuple[Batch, Drawn] | None = None
     with closing(Programs(model, config, list(shapes), devices, batch_size, random_start)) as programs:
         while waiting or running:
             started = None
@@ -63,7 +64,8 @@ def sample_stream(
                 batch = make_batch(shape, members[:rows], rows)
                 try:
                     output = programs[shape](
-                        model.params, np.uint32(seed), batch.hashes, batch.numbers, batch.templates
+                        *(model.params, np.uint32(seed), batch.hashes, batch.numbers),
+                        *(batch.templates, batch.cond),
                     )
                     started = batch, output
                     members = members[rows:]
@@ -80,7 +82,11 @@ def sample_stream(
                     _shrink(programs, batch.shape, error)
                     waiting.append((batch.shape, list(batch.candidates)))
                 else:
-                    yield from _finished(batch, output, model.network.graph.merge_distance)
+                    for row, (candidate, template) in enumerate(
+                        zip(batch.candidates, batch.crystals, strict=True)
+                    ):
+                        drawn = output.row(row)
+                        yield candidate, finish(candidate, template, drawn, model.graph.merge_distance)
             running = started
 
 
@@ -108,25 +114,21 @@ def progress_bar(
     )
 
 
+def require_conditions(model: Model, names: Sequence[str]) -> None:
+    """Looks at the names of what a network is to be told.
+
+    Raises:
+      RequestError: they are not those that the model was trained with.
+    """
+    if set(names) != set(model.conditions):
+        known = ", ".join(model.conditions) or "nothing"
+        raise RequestError(
+            f"the model must be told {known} about each structure; got {', '.join(names) or 'nothing'} "
+            "(--cond NAME=VALUE, cond= in Python)"
+        )
+
+
 def _shrink(programs: Programs, shape: Shape, error: Exception) -> None:
     if not is_out_of_memory(error):
         raise error
     programs.shrink(shape, error)
-
-
-def _finished(batch: Batch, output: Any, merge_distance: float) -> Iterator[tuple[Candidate, Sample]]:
-    coords, lattice_params, flags, scores, frames = output
-    for row, candidate in enumerate(batch.candidates):
-        on_the_way = None if frames is None else (frames[0][:, row], frames[1][:, row])
-        yield (
-            candidate,
-            finish(
-                candidate,
-                coords[row],
-                lattice_params[row],
-                int(flags[row]),
-                scores[row],
-                merge_distance,
-                on_the_way,
-            ),
-        )

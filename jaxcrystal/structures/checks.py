@@ -1,12 +1,11 @@
-"""Checks of a finished crystal: distances, volume, and the group that spglib finds."""
+"""Checks of a finished crystal: distances and volume."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxcrystal.symmetry.orbits import centring_translations
-from jaxcrystal.symmetry.wyckoff import group_operations
+from jaxcrystal.symmetry.orbits import FullCell, centring_translations
 
 #: Å and Å³; a structure below either is not valid (evaluation convention).
 MIN_DISTANCE = 0.5
@@ -29,31 +28,18 @@ class Audit(NamedTuple):
     valid: bool
 
 
-def audit(
-    lattice: Float[np.ndarray, "3 3"],
-    species: Int[np.ndarray, " atoms"],
-    frac_coords: Float[np.ndarray, "atoms 3"],
-    first_atoms: Int[np.ndarray, " sites"],
-    space_group: int,
-) -> Audit:
-    """Checks one crystal.
-
-    Args:
-      lattice: [3, 3] conventional cell of a group from 16 to 230, rows are vectors, Å.
-      species: [atoms] of the conventional cell.
-      frac_coords: [atoms, 3] as `expand_orbit` lists them: each image with its centring
-        translations after it.
-      first_atoms: [sites] one atom of each orbit; all others have the same surroundings.
-      space_group: whose centring the list has.
-    """
-    volume = float(abs(np.linalg.det(lattice)))
-    between = distance_between_atoms(lattice, frac_coords, first_atoms)
+def audit(cell: FullCell, space_group: int) -> Audit:
+    """Checks the conventional cell of one crystal, of a group from 16 to 230."""
+    volume = float(abs(np.linalg.det(cell.lattice)))
+    # One atom of each orbit: all others have the same surroundings.
+    first_atoms = np.unique(cell.site_index, return_index=True)[1]
+    between = distance_between_atoms(cell.lattice, cell.frac_coords, first_atoms)
     centring = centring_translations(space_group)
-    own = (centring[:, None] + _SHIFTS).reshape(-1, 3) @ lattice
+    own = (centring[:, None] + _SHIFTS).reshape(-1, 3) @ cell.lattice
     own_lengths = np.linalg.norm(own, axis=1)
     return Audit(
         shortest_distance=min(between, float(own_lengths[own_lengths > 1e-6].min())),
-        volume_per_atom=volume / max(len(species), 1),
+        volume_per_atom=volume / max(len(cell.species), 1),
         valid=between >= MIN_DISTANCE and volume >= MIN_VOLUME,
     )
 
@@ -75,20 +61,3 @@ def distance_between_atoms(
         squared = ((offset @ lattice) ** 2).sum(-1)
         shortest = min(shortest, float(squared.min(initial=np.inf)))
     return float(np.sqrt(shortest))
-
-
-def primitive_cell(
-    lattice: Float[np.ndarray, "3 3"],
-    species: Int[np.ndarray, " atoms"],
-    frac_coords: Float[np.ndarray, "atoms 3"],
-    space_group: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the primitive cell of a conventional one listed by `expand_orbit`.
-
-    Returns:
-      lattice [3, 3], species [n], frac_coords [n, 3] in [0, 1).
-    """
-    vectors = group_operations(space_group)[2]
-    # Each atom stands before its centring translations.
-    one = slice(None, None, len(centring_translations(space_group)))
-    return vectors @ lattice, species[one], frac_coords[one] @ np.linalg.inv(vectors) % 1.0

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxcrystal.data.dataset import Dataset, PreparedSites
-from jaxcrystal.data.symmetrize import as_crystal
+from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import Record, parse, read_records
@@ -154,16 +153,8 @@ def one_line(error: Exception) -> str:
 def _of_dataset(dataset: Dataset) -> list[Entry]:
     entries = []
     for row in range(len(dataset)):
-        sites = dataset.sites(row)
-        prepared = PreparedSites(
-            int(dataset.space_group[row]),
-            dataset.lattice_params[row],
-            dataset.species[sites],
-            dataset.frac_coords[sites],
-            dataset.letters[sites],
-        )
-        lattice, species, frac_coords, _ = expand_crystal(as_crystal(prepared))
-        entries.append(Entry(str(dataset.ids[row]), to_pymatgen(lattice, species, frac_coords)))
+        cell = expand_crystal(dataset.crystal(row))
+        entries.append(Entry(str(dataset.ids[row]), to_pymatgen(*cell[:3])))
     return entries
 
 

@@ -3,22 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.symmetrize import Rejected, find_letter
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import Status
 from jaxcrystal.io import convert
-from jaxcrystal.requests.candidates import Candidate, letter_indices
+from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import Order
-from jaxcrystal.structures.checks import MIN_DISTANCE, Audit, audit, primitive_cell
+from jaxcrystal.structures.checks import MIN_DISTANCE, Audit, audit
 from jaxcrystal.symmetry.detect import STRICT_SYMPREC, SYMPREC, find_group
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.orbits import expand_crystal, project_on_special_position
+from jaxcrystal.symmetry.lattice import host_lattice
+from jaxcrystal.symmetry.orbits import FullCell, expand_crystal, project_on_special_position
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
 if TYPE_CHECKING:
@@ -33,6 +34,34 @@ STATUS_WORDS = {
 }
 
 
+class Drawn(NamedTuple):
+    """What the sampler leaves of a crystal, or of a batch with a leading axis.
+
+    Attributes:
+      frac_coords: [max_nodes, 3] padded sites.
+      lattice_params: [6].
+      status: [] `Status` bits.
+      scores: [2] root mean square of the final scores, see `Sample.scores`.
+      frames: [steps, max_nodes, 3] and [steps, 6], coordinates and lattice parameters on the
+        way; None where they are not kept.
+    """
+
+    frac_coords: Any
+    lattice_params: Any
+    status: Any
+    scores: Any
+    frames: tuple[Any, Any] | None
+
+    def row(self, index: int) -> "Drawn":
+        """Returns one crystal of a batch."""
+        frames = None if self.frames is None else (self.frames[0][:, index], self.frames[1][:, index])
+        return Drawn(
+            *(self.frac_coords[index], self.lattice_params[index]),
+            *(self.status[index], self.scores[index]),
+            frames=frames,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One sampled crystal.
@@ -43,9 +72,7 @@ class Sample:
       number: which of the order's structures it is, from 0.
       crystal: its inequivalent sites, float64, exactly on their special positions.
       letters: Wyckoff letter of each site.
-      lattice: [3, 3] conventional cell, rows are vectors, Å.
-      species: [atoms] atomic numbers of the conventional cell.
-      frac_coords: [atoms, 3] fractional, in [0, 1).
+      cell: its conventional cell with all atoms.
       flags: what stopped the structure early, if anything; see `status`.
       audit: distances, volume.
       scores: root mean square of the final scores of the free coordinates (1/Å) and of the free
@@ -58,13 +85,26 @@ class Sample:
     number: int
     crystal: Crystal
     letters: tuple[str, ...]
-    lattice: Float[np.ndarray, "3 3"]
-    species: Int[np.ndarray, " atoms"]
-    frac_coords: Float[np.ndarray, "atoms 3"]
+    cell: FullCell
     flags: Status
     audit: Audit
     scores: tuple[float, float]
     trajectory: tuple[Crystal, ...] = field(default=(), repr=False)
+
+    @property
+    def lattice(self) -> Float[np.ndarray, "3 3"]:
+        """[3, 3] conventional cell, rows are vectors, Å."""
+        return self.cell.lattice
+
+    @property
+    def species(self) -> Int[np.ndarray, " atoms"]:
+        """[atoms] atomic numbers of the conventional cell."""
+        return self.cell.species
+
+    @property
+    def frac_coords(self) -> Float[np.ndarray, "atoms 3"]:
+        """[atoms, 3] fractional in the conventional cell, in [0, 1)."""
+        return self.cell.frac_coords
 
     @property
     def space_group(self) -> int:
@@ -121,9 +161,7 @@ class Sample:
         return convert.to_ase(*self._cell(primitive))
 
     def _cell(self, primitive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if not primitive:
-            return self.lattice, self.species, self.frac_coords
-        return primitive_cell(self.lattice, self.species, self.frac_coords, self.space_group)
+        return self.cell.primitive(self.space_group) if primitive else self.cell[:3]
 
 
 class Samples(Sequence[Sample]):
@@ -158,15 +196,7 @@ class Samples(Sequence[Sample]):
         return [sample.to_ase(primitive) for sample in self]
 
 
-def finish(
-    candidate: Candidate,
-    frac_coords: Float[np.ndarray, "max_nodes 3"],
-    lattice_params: Float[np.ndarray, "6"],
-    flags: int,
-    scores: Float[np.ndarray, "2"],
-    merge_distance: float,
-    frames: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Sample:
+def finish(candidate: Candidate, template: Crystal, drawn: Drawn, merge_distance: float) -> Sample:
     """Makes the final crystal of a sampler's state, on the host in float64.
 
     A constrained site is projected exactly on its subspace; a free one on the special
@@ -174,78 +204,54 @@ def finish(
 
     Args:
       candidate: what was asked for.
-      frac_coords: [max_nodes, 3] padded sites.
-      lattice_params: [6].
-      flags: `Status` bits.
-      scores: [2] sizes of the final scores.
+      template: of the candidate, in float64 and without padding: constrained sites, or free ones
+        with all operations.
+      drawn: its row of the sampler's results, on the host.
       merge_distance: Å; what the network saw as one atom. Images of a free site nearer than
         this, or than two atoms can be in a valid crystal, are one.
-      frames: coordinates [frames, max_nodes, 3] and lattice parameters [frames, 6].
     """
     order = candidate.order
-    sites = order.num_sites
-    state = _unpadded(candidate, frac_coords[:sites], lattice_params)
+    state = _with_state(template, drawn.frac_coords, drawn.lattice_params)
     crystal, letters = (
-        _projected(state, candidate.letters)
+        _projected(state, template.frac_coords, candidate.letters)
         if candidate.letters is not None
         else _merged(state, max(merge_distance, MIN_DISTANCE))
     )
-    lattice, species, all_coords, site_index = expand_crystal(crystal)
-    first_atoms = np.searchsorted(site_index, np.arange(sites))
-    checked = audit(lattice, species, all_coords, first_atoms, order.space_group)
-    name = f"{candidate.place + 1:04d}_{convert.formula(species)}_{order.space_group}"
+    cell = expand_crystal(crystal)
+    name = f"{candidate.place + 1:04d}_{convert.formula(cell.species)}_{order.space_group}"
+    frames = () if drawn.frames is None else zip(*drawn.frames, strict=True)
     return Sample(
         name=name,
         order=order,
         number=candidate.number,
         crystal=crystal,
         letters=letters,
-        lattice=lattice,
-        species=species,
-        frac_coords=all_coords,
-        flags=Status(flags),
-        audit=checked,
-        scores=(float(scores[0]), float(scores[1])),
-        trajectory=()
-        if frames is None
-        else tuple(_unpadded(candidate, c[:sites], p) for c, p in zip(*frames, strict=True)),
+        cell=cell,
+        flags=Status(int(drawn.status)),
+        audit=audit(cell, order.space_group),
+        scores=(float(drawn.scores[0]), float(drawn.scores[1])),
+        trajectory=tuple(_with_state(template, coords, params) for coords, params in frames),
     )
 
 
-def _unpadded(candidate: Candidate, frac_coords: np.ndarray, lattice_params: np.ndarray) -> Crystal:
-    """Returns the sites as the sampler had them: constrained, or free with all operations."""
-    order = candidate.order
-    sites, group = order.num_sites, order.space_group
-    if candidate.letters is None:
-        site_ops = np.tile(np.arange(MAX_OPS) < group_tables().num_ops[group], (sites, 1))
-        projection = np.tile(np.eye(3), (sites, 1, 1))
-    else:
-        positions = [wyckoff_positions(group)[i] for i in letter_indices(group, candidate.letters)]
-        site_ops = np.array([p.site_ops for p in positions])
-        projection = np.array([p.projection for p in positions])
-    arrays: dict[str, Any] = {
-        "species": np.array(order.species, np.int32),
-        "frac_coords": frac_coords.astype(np.float64),
-        "node_mask": np.ones(sites, bool),
-        "lattice_params": lattice_params.astype(np.float64),
-        "space_group": np.asarray(group, np.int32),
-        "site_ops": site_ops,
-        "site_projection": projection,
-    }
-    return Crystal(**arrays)
+def _with_state(template: Crystal, frac_coords: np.ndarray, lattice_params: np.ndarray) -> Crystal:
+    """Returns the template with coordinates and lattice of the sampler, without padding."""
+    coords: Any = frac_coords[: len(template.species)].astype(np.float64)
+    params: Any = lattice_params.astype(np.float64)
+    return template._replace(frac_coords=coords, lattice_params=params)
 
 
-def _projected(state: Crystal, letters: tuple[str, ...]) -> tuple[Crystal, tuple[str, ...]]:
-    group = int(state.space_group)
-    origins = np.array([wyckoff_positions(group)[i].origin for i in letter_indices(group, letters)])
+def _projected(state: Crystal, origins: Any, letters: tuple[str, ...]) -> tuple[Crystal, tuple[str, ...]]:
+    """Returns sites projected on the subspaces that pass through the origins [sites, 3]."""
     offset = np.asarray(state.frac_coords) - origins
     coords: Any = origins + np.einsum("nab,nb->na", state.site_projection, offset)
     return state._replace(frac_coords=coords), letters
 
 
 def _merged(state: Crystal, merge_distance: float) -> tuple[Crystal, tuple[str, ...]]:
+    """Returns free sites on the special positions that their images surround, and the letters."""
     group = int(state.space_group)
-    lattice = expand_crystal(state)[0]
+    lattice = host_lattice(np.asarray(state.lattice_params), group)
     tolerance = 1e-3 / float(np.linalg.norm(lattice, axis=1).min())
     coords, site_ops, projections, letters = [], [], [], []
     for site in np.asarray(state.frac_coords):

@@ -6,6 +6,7 @@ position: exact, once the operations that made them are closed to a group.
 """
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -93,22 +94,33 @@ def expand_orbit(
     return _wrap((images[:, None] + centring_translations(space_group)).reshape(-1, 3))
 
 
-def expand_crystal(
-    crystal: Crystal,
-) -> tuple[
-    Float[np.ndarray, "3 3"],
-    Int[np.ndarray, " n_atoms"],
-    Float[np.ndarray, "n_atoms 3"],
-    Int[np.ndarray, " n_atoms"],
-]:
-    """Returns the conventional cell of one crystal with all its atoms.
+class FullCell(NamedTuple):
+    """The conventional cell of one crystal with all its atoms.
 
-    Args:
-      crystal: one structure, padded or not; arrays of numpy or JAX.
-    Returns:
-      lattice [3, 3] (rows are vectors, Å), species [n_atoms], frac_coords [n_atoms, 3]
-      in [0, 1), and site_index [n_atoms], the site that an atom is an image of.
+    Attributes:
+      lattice: [3, 3] rows are vectors, Å.
+      species: [n_atoms] atomic numbers.
+      frac_coords: [n_atoms, 3] in [0, 1); the images of a site stand together, each with its
+        centring translations after it.
+      site_index: [n_atoms] the site that an atom is an image of.
     """
+
+    lattice: Float[np.ndarray, "3 3"]
+    species: Int[np.ndarray, " n_atoms"]
+    frac_coords: Float[np.ndarray, "n_atoms 3"]
+    site_index: Int[np.ndarray, " n_atoms"]
+
+    def primitive(self, space_group: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the primitive cell: lattice [3, 3], species [n], frac_coords [n, 3] in [0, 1)."""
+        vectors = group_operations(space_group)[2]
+        # Each atom stands before its centring translations.
+        one = slice(None, None, len(centring_translations(space_group)))
+        frac_coords = self.frac_coords[one] @ np.linalg.inv(vectors) % 1.0
+        return vectors @ self.lattice, self.species[one], frac_coords
+
+
+def expand_crystal(crystal: Crystal) -> FullCell:
+    """Returns the conventional cell of one crystal, padded or not; arrays of numpy or JAX."""
     space_group = int(crystal.space_group)
     lattice = host_lattice(np.asarray(crystal.lattice_params, np.float64), space_group)
     sites = np.flatnonzero(np.asarray(crystal.node_mask))
@@ -116,7 +128,7 @@ def expand_crystal(
     orbits = [expand_orbit(coords[site], site_ops[site], space_group) for site in sites]
     site_index = np.repeat(sites, [len(orbit) for orbit in orbits])
     species = np.asarray(crystal.species)[site_index]
-    return lattice, species, np.concatenate([np.zeros((0, 3)), *orbits]), site_index
+    return FullCell(lattice, species, np.concatenate([np.zeros((0, 3)), *orbits]), site_index)
 
 
 @cache

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from jaxcrystal.errors import DataError
 from jaxcrystal.training.step import TrainState
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Progress:
 
     Attributes:
       seconds: of training so far.
-      pending: (coords, lattice, gradient norm) of the updates since the last row of the log.
+      pending: what the log keeps of the updates since its last row.
       validation: means of the last validation.
       best: the least validation loss so far, and the step of it; None before the first.
     """

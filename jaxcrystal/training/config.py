@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.score import NetworkConfig
+from jaxcrystal.models.network import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class DataConfig:
       validation: prepared file; empty: no validation.
       max_sites: larger structures are left out.
       min_space_group: groups below are left out. Groups 1-15 train coordinates only.
+      cond: columns of the file that the network is told, separated by commas (`jaxcrystal prepare
+        --keep`); structures that lack one are left out. DimeNet++ ignores them.
       device_gib: GiB of each device that the structures may take. They live there if they fit, and
         a batch is a choice of rows; else batches are made on the host, ahead of their turn.
     """
@@ -24,6 +26,12 @@ class DataConfig:
     max_sites: int = 20
     min_space_group: int = 16
     device_gib: float = 1.0
+    cond: str = ""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the columns in `cond`."""
+        return tuple(name.strip() for name in self.cond.split(",") if name.strip())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.letters import count_letters
 from jaxcrystal.errors import DataError
 from jaxcrystal.model import Model, load_model
-from jaxcrystal.score import NetworkConfig, count_params, init_params
+from jaxcrystal.models.network import NetworkConfig, make_module
+from jaxcrystal.score import count_params, init_params
 from jaxcrystal.training.checkpoints import Progress
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.folder import save_best
@@ -25,58 +26,65 @@ class Exporter:
 
     Args:
       config: of the run.
+      module: Flax module of its network.
       structures: those it is trained on.
       steps_before: updates of the model that the run started from.
     """
 
-    def __init__(self, config: TrainConfig, structures: Dataset, steps_before: int) -> None:
-        self._config, self._steps_before = config, steps_before
+    def __init__(self, config: TrainConfig, module: Any, structures: Dataset, steps_before: int) -> None:
+        self._config, self._module, self._steps_before = config, module, steps_before
         self._letters = count_letters(structures)
         self._info = {
             "elements": sorted({int(z) for z in structures.species}),
             "data": config.data.train,
             "structures": len(structures),
         }
+        if config.data.conditions:
+            self._info["cond"] = list(config.data.conditions)
 
     def save(self, state: TrainState, done: Progress) -> None:
         """Writes the averaged weights to the run folder."""
         if is_main():
-            self._model(state, done).save(Path(self._config.out))
+            self.model(state, done).save(Path(self._config.out))
 
     def save_best(self, state: TrainState, done: Progress) -> None:
         """Writes them as the run's best model."""
         if is_main():
-            save_best(self._model(state, done), Path(self._config.out))
+            save_best(self.model(state, done), Path(self._config.out))
 
-    def _model(self, state: TrainState, done: Progress) -> Model:
+    def model(self, state: TrainState, done: Progress) -> Model:
+        """Returns the model of the averaged weights."""
         params = jax.device_get(state.ema)
         about = {
             "parameters": count_params(params),
             "steps": self._steps_before + int(state.step),
         }
-        config = self._config
-        return Model(
-            config.network, config.schedule, params, self._letters, self._info | about | done.validation
-        )
+        config, info = self._config, self._info | about | done.validation
+        return Model(config.network, config.schedule, params, self._letters, info, self._module)
 
 
-def first_params(config: TrainConfig, crystal: Crystal) -> tuple[Any, int]:
+def first_params(
+    config: TrainConfig, crystal: Crystal, cond: Any = None, module: Any = None
+) -> tuple[Any, int]:
     """Returns the weights that a run starts from, and the updates that made them.
 
     Args:
       config: of the run; `start_from` names the model whose weights they are, fresh ones
         where it has none.
-      crystal: one structure, which gives shapes and dtypes only.
+      crystal: one structure, which gives shapes and dtypes only, as `cond` does.
+      cond: what the network is told about it.
+      module: Flax module of the network; default: what the configuration names.
 
     Raises:
       DataError: that model holds another network.
     """
+    module = make_module(config.network) if module is None else module
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
-    crystal = jax.tree.map(jax.numpy.asarray, crystal)
-    fresh = jax.jit(lambda k: init_params(k, config.network, crystal))(key)
+    crystal, cond = jax.tree.map(jax.numpy.asarray, (crystal, cond))
+    fresh = jax.jit(lambda k: init_params(k, module, config.network.graph, crystal, cond))(key)
     if not config.start_from:
         return fresh, 0
-    model = load_model(config.start_from)
+    model = load_model(config.start_from, module if config.network.module else None)
     if not _is_grown(model.network, config.network):
         raise DataError(f"{config.start_from} holds another network than the configuration asks for")
 

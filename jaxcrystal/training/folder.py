@@ -2,13 +2,13 @@
 
 import hashlib
 import shutil
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxcrystal.config import ConfigError, load, to_toml
+from jaxcrystal.config import ConfigError, load, to_dict, to_toml
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import is_partial, write_text
@@ -54,24 +54,31 @@ def save_best(model: Model, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def digest(dataset: Dataset) -> str:
-    """Returns a short digest of the structures, so that a run never resumes on other data."""
+def digest(dataset: Dataset, conditions: Sequence[str] = ()) -> str:
+    """Returns a short digest of what is trained on, so that a run never resumes on other data.
+
+    Args:
+      dataset: the structures.
+      conditions: names of the columns that the network is told.
+    """
     content = hashlib.sha256()
     for name in ("space_group", "lattice_params", "num_sites", "species", "frac_coords", "letters"):
         content.update(np.ascontiguousarray(getattr(dataset, name)).tobytes())
+    for column in dataset.conditions(conditions).values():
+        content.update(np.ascontiguousarray(column).tobytes())
     return content.hexdigest()[:16]
 
 
 def _require_same(saved: Path, config: TrainConfig) -> None:
     try:
-        before = _flat(asdict(load(TrainConfig, saved)))
+        before = _flat(to_dict(load(TrainConfig, saved)))
     except ConfigError as error:
         raise DataError(f"cannot resume: {saved} is not of this version of jaxcrystal: {error}") from error
-    now = _flat(asdict(config))
+    now = _flat(to_dict(config))
     # Where the run stands is no part of what it is: its folder may have been moved.
-    changed = [name for name in now if name != "out" and now[name] != before[name]]
+    changed = [name for name in now if name != "out" and now[name] != before.get(name)]
     if changed:
-        listed = ", ".join(f"{name} ({before[name]!r}, now {now[name]!r})" for name in changed)
+        listed = ", ".join(f"{name} ({before.get(name)!r}, now {now[name]!r})" for name in changed)
         raise DataError(f"{saved} differs from the configuration given: {listed}; a run resumes unchanged")
 
 

@@ -1,20 +1,19 @@
 """Batches on the devices: rows of arrays that live there, or made on the host ahead of their turn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxcrystal.crystal import Crystal
-from jaxcrystal.data.batches import BUCKETS, BucketSampler, to_crystals
+from jaxcrystal.crystal import BUCKETS, Crystal
+from jaxcrystal.data.batches import BucketSampler, to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.training.parallel import place, replicated, shared
-from jaxcrystal.training.step import image_capacity
 
 #: (bucket, constrained): the batches that one compiled update serves.
 Shape = tuple[int, bool]
@@ -29,17 +28,20 @@ class Batch(NamedTuple):
       shape: which update it is for.
       crystals: the batch itself, or all structures of its shape.
       rows: [batch] which of them; None where `crystals` is the batch.
+      cond: what the network is told about each of `crystals`, by name; None: nothing.
     """
 
     shape: Shape
     crystals: Crystal
     rows: jax.Array | None
+    cond: dict[str, jax.Array] | None
 
 
 class _Pool(NamedTuple):
     """All structures of a shape."""
 
     crystals: Crystal
+    cond: Any
     capacity: ImageCapacity
 
 
@@ -52,6 +54,7 @@ class Inputs:
       sampler: which of them make up each step.
       device_gib: GiB that they may take of each device; beyond it, batches are made on the host.
       mesh: of several devices; None for one.
+      conditions: names of the columns that the network is told.
     """
 
     def __init__(
@@ -61,8 +64,12 @@ class Inputs:
         sampler: BucketSampler,
         device_gib: float = 1.0,
         mesh: Mesh | None = None,
+        conditions: Sequence[str] = (),
     ) -> None:
         self._dataset, self._sampler, self._mesh = dataset, sampler, mesh
+        self._cond = {
+            name: column.astype(np.float32) for name, column in dataset.conditions(conditions).items()
+        }
         sizes = np.asarray(BUCKETS)[np.searchsorted(BUCKETS, dataset.num_sites[indices])]
         self._members = {int(bucket): indices[sizes == bucket] for bucket in np.unique(sizes)}
         self._row = np.full(len(dataset), -1, np.int32)
@@ -90,28 +97,30 @@ class Inputs:
                 self._ahead[number] = self._thread.submit(self._make, number)
         return self._ahead.pop(step).result()
 
-    def first(self) -> Crystal:
-        """Returns one structure, which gives shapes and dtypes."""
+    def first(self) -> tuple[Crystal, Any]:
+        """Returns one structure and what is told about it, which give shapes and dtypes."""
         bucket, members = next(iter(self._members.items()))
-        return jax.tree.map(lambda array: array[0], to_crystals(self._dataset, members[:1], bucket, True))
+        crystals = to_crystals(self._dataset, members[:1], bucket, True)
+        return jax.tree.map(lambda array: array[0], (crystals, self._told(members[:1])))
 
     def capacity(self, shape: Shape) -> ImageCapacity:
         """Returns the room that every structure of a shape has in the neighbour search."""
         return self._pool(shape).capacity
 
-    def example(self, shape: Shape) -> tuple[Crystal, jax.ShapeDtypeStruct | None]:
-        """Returns what `at` gives as `crystals` and `rows`, by shape and dtype."""
-        crystals = self._pool(shape).crystals
+    def example(self, shape: Shape) -> tuple[Crystal, jax.ShapeDtypeStruct | None, Any]:
+        """Returns what `at` gives as `crystals`, `rows` and `cond`, by shape and dtype."""
+        pool = self._pool(shape)
         size = self._sampler.batch_size(shape[0])
         parts, whole = shared(self._mesh), replicated(self._mesh)
         lead = () if self.resident else (size,)
-        crystals = jax.tree.map(
+        crystals, cond = jax.tree.map(
             lambda array: jax.ShapeDtypeStruct(
                 lead + array.shape[len(lead) :], array.dtype, sharding=whole if self.resident else parts
             ),
-            crystals,
+            (pool.crystals, pool.cond),
         )
-        return crystals, jax.ShapeDtypeStruct((size,), np.int32, sharding=parts) if self.resident else None
+        rows = jax.ShapeDtypeStruct((size,), np.int32, sharding=parts) if self.resident else None
+        return crystals, rows, cond
 
     def shapes(self, steps: range) -> Iterator[Shape]:
         """Yields the shapes of the batches of some steps, in the order of their first use."""
@@ -124,21 +133,29 @@ class Inputs:
 
     def _make(self, step: int) -> Batch:
         bucket, constrained, chosen = self._sampler.batch(step)
-        crystals, rows = self._pool((bucket, constrained)).crystals, self._row[chosen]
+        pool, rows = self._pool((bucket, constrained)), self._row[chosen]
         if self.resident:
-            return Batch((bucket, constrained), crystals, place(rows, shared(self._mesh)))
-        batch = jax.tree.map(lambda array: array[rows], crystals)
-        return Batch((bucket, constrained), place(batch, shared(self._mesh)), None)
+            return Batch((bucket, constrained), pool.crystals, place(rows, shared(self._mesh)), pool.cond)
+        batch = jax.tree.map(lambda array: array[rows], (pool.crystals, pool.cond))
+        crystals, cond = place(batch, shared(self._mesh))
+        return Batch((bucket, constrained), crystals, None, cond)
+
+    def _told(self, indices: np.ndarray) -> dict[str, np.ndarray] | None:
+        """Returns what the network is told about structures; None: nothing."""
+        return {name: column[indices] for name, column in self._cond.items()} or None
 
     def _pool(self, shape: Shape) -> _Pool:
         with self._lock:  # the threads that compile and that make batches ask too
             if shape not in self._pools:
                 bucket, constrained = shape
                 crystals = to_crystals(self._dataset, self._members[bucket], bucket, constrained)
-                capacity = image_capacity(crystals, constrained)
+                cond, capacity = (
+                    self._told(self._members[bucket]),
+                    ImageCapacity.fitting(crystals, constrained),
+                )
                 if self.resident:
-                    crystals = place(crystals, replicated(self._mesh))
-                self._pools[shape] = _Pool(crystals, capacity)
+                    crystals, cond = place((crystals, cond), replicated(self._mesh))
+                self._pools[shape] = _Pool(crystals, cond, capacity)
             return self._pools[shape]
 
 

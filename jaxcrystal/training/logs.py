@@ -11,7 +11,16 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_text
 from jaxcrystal.training.validation import LevelLosses
 
-LOG_COLUMNS = ("step", "structures", "seconds", "learning_rate", "coords", "lattice", "gradient_norm")
+LOG_COLUMNS = (
+    "step",
+    "structures",
+    "seconds",
+    "learning_rate",
+    "coords",
+    "lattice",
+    "gradient_norm",
+    "cut_share",
+)
 VALIDATION_COLUMNS = ("step", "sites", "level", "sigma_coords", "sigma_lattice", "coords", "lattice")
 _FILES = {"log.csv": LOG_COLUMNS, "validation.csv": VALIDATION_COLUMNS}
 

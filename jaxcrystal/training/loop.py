@@ -17,21 +17,23 @@ from jaxcrystal.data.batches import BucketSampler
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
+from jaxcrystal.models.network import make_module
 from jaxcrystal.training.checkpoints import Checkpoints, Progress
-from jaxcrystal.training.config import TrainConfig
+from jaxcrystal.training.config import DataConfig, TrainConfig
 from jaxcrystal.training.export import Exporter, first_params
 from jaxcrystal.training.figures import draw_losses
 from jaxcrystal.training.folder import claim, digest
 from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.logs import Logs, require_tensorboard
+from jaxcrystal.training.objective import learning_rate_schedule, make_optimizer
 from jaxcrystal.training.parallel import data_mesh, is_main, main_first, place, replicated
-from jaxcrystal.training.step import Metrics, TrainState, init_state, is_finite, learning_rate_schedule
+from jaxcrystal.training.step import Metrics, TrainState, init_state, is_finite
 from jaxcrystal.training.stopping import Stopped, StopRequest
 from jaxcrystal.training.updates import compile_updates
 from jaxcrystal.training.validation import trained_loss, validate
 
 
-def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> Path:
+def train(config: TrainConfig, resume: bool = False, progress: bool = True, module: Any = None) -> Path:
     """Trains a model, from the start or from the last checkpoint of its run folder.
 
     A run that was killed and is resumed ends with the same bits as one that was not (on one
@@ -41,6 +43,8 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
       config: the whole run.
       resume: go on from `config.out`'s last checkpoint, or begin again where it has none yet.
       progress: show a bar with structures/s and the time left.
+      module: Flax module of the network (see `score.make_score`), or its class; default: what
+        `config.network` says.
     Returns:
       The run folder; it is a model folder with checkpoints and logs.
     Raises:
@@ -48,12 +52,16 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
         a loss that became non-finite, a file that cannot be written.
       Stopped: SIGTERM or SIGINT came; the state is saved.
     """
+    if module is not None:
+        config = replace(config, network=config.network.with_module(module))
+    if module is None or isinstance(module, type):
+        module = make_module(config.network, module)
     out, optimizer, main = Path(config.out), config.optimizer, is_main()
     if config.log.tensorboard:
         require_tensorboard()
     mesh = data_mesh(optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
-    indices = usable(dataset, config.data.max_sites, config.data.min_space_group)
+    indices = usable(dataset, config.data)
     main_first(lambda: claim(config, resume))
     validation = _validation_set(config)
     sampler = BucketSampler(
@@ -61,12 +69,15 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
     )
     chosen = dataset.select(indices)
     with ExitStack() as stack:
-        inputs = Inputs(dataset, indices, sampler, config.data.device_gib, mesh)
+        inputs = Inputs(dataset, indices, sampler, config.data.device_gib, mesh, config.data.conditions)
         stack.enter_context(closing(inputs))
-        params, steps_before = first_params(config, inputs.first())
-        exporter = Exporter(config, chosen, steps_before)
-        state, done = place(init_state(params, optimizer), replicated(mesh)), Progress()
-        agree = {"configuration": to_toml(replace(config, out="")), "data": digest(chosen)}
+        params, steps_before = first_params(config, *inputs.first(), module)
+        exporter = Exporter(config, module, chosen, steps_before)
+        state, done = place(init_state(params, make_optimizer(optimizer)), replicated(mesh)), Progress()
+        agree = {
+            "configuration": to_toml(replace(config, out="")),
+            "data": digest(chosen, config.data.conditions),
+        }
         checkpoints = stack.enter_context(Checkpoints(out / "checkpoints", config.log.keep, agree))
         restored = checkpoints.restore(state) if resume else None
         if restored is not None:
@@ -74,7 +85,7 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
         first = int(state.step)
         logs = stack.enter_context(closing(Logs(out, first, config.log.tensorboard, main)))
         steps = range(first, optimizer.steps)
-        updates = stack.enter_context(closing(compile_updates(config, inputs, state, steps, mesh)))
+        updates = stack.enter_context(closing(compile_updates(config, module, inputs, state, steps, mesh)))
         if progress and main:
             print(_summary(inputs, sampler, len(chosen)), file=sys.stderr)
         run = _Run(config, inputs, updates, validation, checkpoints, logs, exporter, progress and main)
@@ -87,17 +98,20 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> P
     return out
 
 
-def usable(dataset: Dataset, max_sites: int, min_space_group: int) -> np.ndarray:
-    """Returns the structures of a size and group that can be trained on.
+def usable(dataset: Dataset, config: DataConfig) -> np.ndarray:
+    """Returns the structures that can be trained on: of a size and group, with all conditions known.
 
     Raises:
       DataError: there are none.
     """
-    fits = (dataset.num_sites <= max_sites) & (dataset.space_group >= min_space_group)
+    fits = (dataset.num_sites <= config.max_sites) & (dataset.space_group >= config.min_space_group)
+    for column in dataset.conditions(config.conditions).values():
+        fits &= np.isfinite(column)
     if not fits.any():
+        known = f" and a number in {config.cond}" if config.conditions else ""
         raise DataError(
-            f"no structure has at most {max_sites} inequivalent sites and a space group of at least "
-            f"{min_space_group}"
+            f"no structure has at most {config.max_sites} inequivalent sites, a space group of at least "
+            f"{config.min_space_group}{known}"
         )
     return np.flatnonzero(fits)
 
@@ -106,7 +120,7 @@ def _validation_set(config: TrainConfig) -> Dataset | None:
     if not config.data.validation:
         return None
     dataset = load_or_prepare(config.data.validation)
-    return dataset.select(usable(dataset, config.data.max_sites, config.data.min_space_group))
+    return dataset.select(usable(dataset, config.data))
 
 
 def _summary(inputs: Inputs, sampler: BucketSampler, structures: int) -> str:
@@ -136,15 +150,16 @@ class _Run:
         log, total = self.config.log, self.config.optimizer.steps
         started = time.perf_counter() - done.seconds
         # Metrics stay on the device until a row of the log needs them: the host runs ahead.
-        pending: list[Any] = [Metrics(*values) for values in done.pending]  # type: ignore[arg-type]
+        pending: list[Any] = [tuple(values) for values in done.pending]
         first = int(state.step)
         since = (first, done.seconds)
         bar = tqdm(total=total, initial=first, unit="step", disable=not self.show, file=sys.stderr)
         with bar:
             for step in range(first, total):
                 batch = self.inputs.at(step)
-                state, metrics = self.updates[batch.shape](state, batch.crystals, batch.rows)
-                pending.append(metrics)
+                update = self.updates[batch.shape]
+                state, metrics = update(state, batch.crystals, batch.rows, batch.cond)
+                pending.append(_logged(metrics))
                 bar.update()
                 number, last = step + 1, step + 1 == total
                 if number % log.every == 0 or last:
@@ -169,13 +184,14 @@ class _Run:
     def _log(self, number: int, pending: list[Any], seconds: float) -> str:
         """Writes a row of the log; returns its losses in words."""
         mean = np.mean(np.array(jax.device_get(pending), np.float32), axis=0)
-        coords, lattice, norm = (float(value) for value in mean)
+        coords, lattice, norm, cut_share = (float(value) for value in mean)
         if not np.isfinite(mean).all():
             raise self._diverged(number)
         optimizer = self.config.optimizer
         rate = float(learning_rate_schedule(optimizer)(number - 1))
         structures = number * optimizer.batch_size
-        self.logs.update((number, structures, round(seconds, 1), rate, coords, lattice, norm))
+        row = (number, structures, round(seconds, 1), rate, coords, lattice, norm, cut_share)
+        self.logs.update(row)
         return f"coords {coords:.3f}, lattice {lattice:.3f}"
 
     def _validate(self, number: int, state: TrainState, done: Progress, bar: tqdm) -> None:
@@ -183,10 +199,11 @@ class _Run:
             return
         config = self.config
         # Every process of a run measures the same, on one of its devices: there is no one to wait for.
-        params, count = jax.device_get(state.ema), config.log.validation_structures
-        losses = validate(config.network, config.schedule, params, self.validation, count)
+        model, count = self.exporter.model(state, done), config.log.validation_structures
+        losses = validate(model, config.schedule, self.validation, count)
         self.logs.validation(number, losses)
         done.validation = {f"{x.sites}_{k}": v for x in losses for k, v in x.means().items()}
+        done.validation |= {f"{x.sites}_cut_share": round(x.cut_share, 5) for x in losses}
         loss = trained_loss(losses, config.optimizer.constrained_share)
         if np.isfinite(loss) and (done.best is None or loss < done.best[0]):
             done.best = (loss, number)
@@ -209,6 +226,12 @@ class _Run:
             f"the loss or the weights became non-finite by step {number}; {kept} in {self.config.out}: "
             "start again from its model (start_from) with a smaller optimizer.learning_rate"
         )
+
+
+def _logged(metrics: Metrics) -> tuple[Any, ...]:
+    """Returns what the log keeps of an update: two losses, norm of the gradient, share of cut sites."""
+    losses, reported = metrics.losses, metrics.reported
+    return losses["coords"], losses["lattice"], metrics.gradient_norm, reported["cut_share"]
 
 
 def _due(number: int, every: int, last: bool) -> bool:

@@ -1,7 +1,6 @@
-"""One update of the weights, and the losses by noise level."""
+"""One update of the weights, for any loss and optimiser, shared among devices."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,19 +10,27 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float, Int
 
-from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.loss import DenoisingLoss, denoising_loss, joint_loss
-from jaxcrystal.diffusion.schedules import NoiseSchedule, draw_levels
-from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.score import EstimateFn, NetworkConfig, NoiseEstimate, make_estimate_fn
-from jaxcrystal.training.config import OptimizerConfig, TrainConfig
 from jaxcrystal.training.parallel import AXIS, replicated
 
-#: A constrained structure lists each atom of its primitive cell once; 20 at most in the
-#: data, in steps so that few sizes are compiled.
-_IMAGE_STEPS = (8, 24, 48, 96, 192, 480, 960)
-#: Sites whose activations, of a network of the default size, stay in a processor's cache.
-_CACHED_SITES = 16
+#: name -> (value, weight) of one structure.
+Terms = Mapping[str, tuple[Array, Array]]
+
+
+class Losses(NamedTuple):
+    """What a loss function returns for one structure.
+
+    Attributes:
+      objective: terms that are minimised, by name. A term of a batch is the sum of its values over
+        the sum of its weights; the objective is the mean of the terms.
+      reported: terms of the same kind that are only averaged.
+    """
+
+    objective: Terms
+    reported: Terms | None = None
+
+
+#: (key, params, example) -> Losses, of one structure.
+LossFn = Callable[[Array, Any, Any], Losses]
 
 
 class TrainState(NamedTuple):
@@ -36,145 +43,121 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one update: losses of the batch and the norm of its gradient."""
+    """Of one update.
 
-    coords: Float[Array, ""]
-    lattice: Float[Array, ""]
+    Attributes:
+      losses: mean of each term of the objective, by name.
+      reported: mean of each reported term.
+      gradient_norm: of the batch's gradient.
+    """
+
+    losses: dict[str, Float[Array, ""]]
+    reported: dict[str, Float[Array, ""]]
     gradient_norm: Float[Array, ""]
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Returns clipped Adam with warm-up and cosine decay."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm), optax.adam(learning_rate_schedule(config), b2=0.99)
-    )
-
-
-def learning_rate_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """Returns the learning rate as a function of the update."""
-    warmup = min(config.warmup_steps, max(config.steps - 1, 1))
-    return optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, warmup, config.steps, config.final_fraction * config.learning_rate
-    )
-
-
-def init_state(params: Any, config: OptimizerConfig) -> TrainState:
+def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """Returns the state before the first update."""
 
     @jax.jit  # leaf by leaf, this takes seconds
     def init(params: Any) -> TrainState:
         # The state is donated, so that the average needs arrays of its own.
         average = jax.tree.map(jnp.copy, params)
-        return TrainState(jnp.int32(0), params, average, make_optimizer(config).init(params))
+        return TrainState(jnp.int32(0), params, average, optimizer.init(params))
 
     return init(params)
 
 
-def image_capacity(crystals: Crystal, constrained: bool) -> ImageCapacity:
-    """Returns room for the images of every structure of a batch (on the host)."""
-    max_nodes = crystals.species.shape[-1]
-    if not constrained:
-        return ImageCapacity.free(max_nodes)
-    needed = int(crystals.site_ops.sum((-2, -1)).max(initial=1))
-    return ImageCapacity(next(size for size in _IMAGE_STEPS if size >= needed), merge=False)
-
-
-def make_update(
-    config: TrainConfig, capacity: ImageCapacity, donate: bool = True, mesh: Mesh | None = None
-) -> Any:
-    """Returns the compiled update for batches of one shape.
+def make_train_step(
+    loss: LossFn,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh | None = None,
+    axis: str = AXIS,
+    *,
+    ema_decay: float = 0.999,
+    weights: Callable[[Array, Any], Mapping[str, Array]] | None = None,
+    at_once: int | None = None,
+    jit: bool = True,
+) -> Callable[[Array, TrainState, Any], tuple[TrainState, Metrics]]:
+    """Returns `train_step(key, state, batch)`: one update, each device with its part of the batch.
 
     Args:
-      config: of the run.
-      capacity: room of the neighbour search.
-      donate: the state is given up to the update.
-      mesh: devices that share the batch; None for one.
+      loss: of one structure: `loss(key, params, example)`. It may use what `diffusion.loss` has, with
+        `partial(score, params)`.
+      optimizer: of optax.
+      mesh: of the devices that share each batch; None for one device.
+      axis: of the mesh, over which the batch is shared.
+      ema_decay: of the averaged weights `TrainState.ema`, which are what is sampled with.
+      weights: `weights(key, example)`, the weights of the terms of the objective, where they can be
+        told without the network: by default they are taken from `loss`.
+      at_once: structures of a device whose gradient is taken at once, at most; None: all.
+      jit: compile it; False: for a larger program of one's own.
     Returns:
-      `update(state, crystals, rows=None)`: with `rows` [batch], the batch is these rows of
-      `crystals`, which are on every device.
+      The function. `state` is of `init_state` and is given up to the update; `batch` is any pytree of
+      arrays [batch, ...], of which `loss` gets a row each, with a key of its own.
     """
-    estimate = make_estimate_fn(config.network, capacity)
-    optimizer = make_optimizer(config.optimizer)
-    loss = joint_loss if config.joint else denoising_loss
-
-    def losses_of(
-        estimate: EstimateFn, params: Any, keys: Array, sigmas: Array, crystals: Crystal
-    ) -> DenoisingLoss:
-        return jax.vmap(lambda k, c, s: loss(estimate, params, k, c, s))(keys, crystals, sigmas)
+    if mesh is not None:
+        # Of whichever kind the user's axes are, these are left to the compiler outside `shard_map`.
+        mesh = Mesh(mesh.devices, mesh.axis_names)
 
     def over_devices(tree: Any) -> Any:
-        return tree if mesh is None else jax.lax.psum(tree, AXIS)
+        return tree if mesh is None else jax.lax.psum(tree, axis)
 
-    def gradient_of(
-        params: Any, keys: Array, sigmas: Array, crystals: Crystal, rows: Array | None
-    ) -> tuple[Any, Array]:
-        """Returns the gradient of the whole batch and its two losses, from one device's share."""
-        if rows is not None:
-            crystals = jax.tree.map(lambda array: array[rows], crystals)
+    def weights_of(key: Array, params: Any, example: Any) -> Mapping[str, Array]:
+        if weights is not None:
+            return weights(key, example)
+        return {name: weight for name, (_, weight) in loss(key, params, example).objective.items()}
+
+    def gradient_of(params: Any, keys: Array, batch: Any) -> tuple[Any, dict[str, Array], Any]:
+        """Returns the gradient of the whole batch and its terms, from one device's share."""
         # Means are over the structures that count, in the whole batch.
-        counts = losses_of(_no_estimate, params, keys, sigmas, crystals)
-        counted = over_devices(jnp.stack([counts.coords_weight.sum(), counts.lattice_weight.sum()]))
+        counts = jax.vmap(lambda key, example: weights_of(key, params, example))(keys, batch)
+        counted = over_devices(jnp.stack([counts[name].sum() for name in sorted(counts)]))
         share = 1.0 / jnp.maximum(counted, 1.0)
 
-        def add_chunk(total: Any, chunk: Any) -> tuple[Any, None]:
-            def objective(params: Any) -> tuple[Array, Array]:
-                losses = losses_of(estimate, params, *chunk)
-                means = share * jnp.stack([losses.coords.sum(), losses.lattice.sum()])
-                return 0.5 * means.sum(), means
+        def add_chunk(total: Any, chunk: Any) -> tuple[Any, Any]:
+            def objective(params: Any) -> tuple[Array, tuple[Array, Terms]]:
+                found = jax.vmap(lambda key, example: loss(key, params, example))(*chunk)
+                values = [found.objective[name][0].sum() for name in sorted(found.objective)]
+                means = share * jnp.stack(values)
+                return means.sum() / len(values), (means, found.reported or {})
 
-            return jax.tree.map(jnp.add, total, jax.grad(objective, has_aux=True)(params)), None
+            gradient, (means, reported) = jax.grad(objective, has_aux=True)(params)
+            return jax.tree.map(jnp.add, total, (gradient, means)), reported
 
-        size = chunk_size(config.network, *crystals.species.shape)
-        chunks = jax.tree.map(
-            lambda array: array.reshape(-1, size, *array.shape[1:]), (keys, sigmas, crystals)
-        )
-        nothing = jax.tree.map(jnp.zeros_like, params), jnp.zeros(2, share.dtype)
-        return over_devices(jax.lax.scan(add_chunk, nothing, chunks)[0])
+        size = _largest_part(keys.shape[0], at_once)
+        chunks = jax.tree.map(lambda array: array.reshape(-1, size, *array.shape[1:]), (keys, batch))
+        nothing = jax.tree.map(jnp.zeros_like, params), jnp.zeros(len(counts), share.dtype)
+        (gradient, means), reported = jax.lax.scan(add_chunk, nothing, chunks)
+        losses = dict(zip(sorted(counts), means, strict=True))
+        return over_devices((gradient, losses, jax.tree.map(jnp.sum, reported)))
 
-    def update(state: TrainState, crystals: Crystal, rows: Array | None = None) -> tuple[TrainState, Metrics]:
-        key_time, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
-        batch = crystals.species.shape[0] if rows is None else rows.shape[0]
-        sigmas = draw_levels(key_time, config.schedule, config.optimizer.untied_share, batch)
+    def train_step(key: Array, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         run = gradient_of
         if mesh is not None:
             # Said outright: left to the compiler, the sorts of the neighbour search gather the batch.
-            parts, whole = PartitionSpec(AXIS), PartitionSpec()
-            specs = (whole, parts, parts, parts if rows is None else whole, parts)
-            run = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False)
-        keys = jax.random.split(key_noise, batch)
-        gradient, (coords, lattice) = run(state.params, keys, sigmas, crystals, rows)
-        updates, opt_state = optimizer.update(gradient, state.opt_state)
+            parts, whole = PartitionSpec(axis), PartitionSpec()
+            run = jax.shard_map(
+                run, mesh=mesh, in_specs=(whole, parts, parts), out_specs=whole, check_vma=False
+            )
+        keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
+        gradient, losses, reported = run(state.params, keys, batch)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         # The average starts from the first weights: forget them as fast as they change.
-        decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda a, b: decay * a + (1.0 - decay) * b, state.ema, params)
         norm = jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
-        return TrainState(state.step + 1, params, ema, opt_state), Metrics(coords, lattice, norm)
+        means = {name: value / jnp.maximum(weight, 1.0) for name, (value, weight) in reported.items()}
+        return TrainState(state.step + 1, params, ema, opt_state), Metrics(losses, means, norm)
 
-    return jax.jit(update, donate_argnums=0 if donate else (), out_shardings=replicated(mesh))
-
-
-def chunk_size(network: NetworkConfig, structures: int, max_nodes: int) -> int:
-    """Returns how many structures of a device's share have their gradient taken at once.
-
-    On a CPU, as many as fit in its cache with all that the way back needs: twice as fast as all
-    at once. Elsewhere all.
-    """
-    if jax.default_backend() != "cpu":
-        return structures
-    width, default = (
-        x.graph.max_neighbors * x.dimenet.hidden * x.dimenet.blocks for x in (network, NetworkConfig())
-    )
-    fitting = max(1, min(structures, _CACHED_SITES * default // (width * max_nodes)))
-    return next(size for size in range(fitting, 0, -1) if structures % size == 0)
+    return jax.jit(train_step, donate_argnums=1, out_shardings=replicated(mesh)) if jit else train_step
 
 
-def _no_estimate(params: Any, crystal: Crystal, sigma: Array) -> NoiseEstimate:
-    del params, sigma
-    nothing = jnp.int32(0)
-    return NoiseEstimate(
-        jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params), nothing, nothing
-    )
+def _largest_part(number: int, most: int | None) -> int:
+    """Returns the largest divisor of a number of structures that is no more than `most`."""
+    fitting = number if most is None else max(1, min(number, most))
+    return next(size for size in range(fitting, 0, -1) if number % size == 0)
 
 
 @jax.jit
@@ -182,25 +165,3 @@ def is_finite(state: TrainState) -> Array:
     """Returns [] whether every number of a state is finite."""
     leaves = jax.tree.leaves((state.params, state.ema, state.opt_state))
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
-
-
-@lru_cache(maxsize=32)
-def make_level_losses(
-    network: NetworkConfig, schedule: NoiseSchedule, capacity: ImageCapacity
-) -> Callable[[Any, Array, Crystal], DenoisingLoss]:
-    """Returns the compiled losses [levels, batch] of clean crystals at every level."""
-    estimate = make_estimate_fn(network, capacity)
-    sigmas = schedule.sigmas()
-
-    def level_losses(params: Any, key: Array, crystals: Crystal) -> DenoisingLoss:
-        batch = crystals.species.shape[0]
-
-        def one_level(_: None, inputs: tuple[Array, Array]) -> tuple[None, DenoisingLoss]:
-            level, sigma = inputs
-            keys = jax.random.split(jax.random.fold_in(key, level), batch)
-            losses = jax.vmap(lambda k, c: denoising_loss(estimate, params, k, c, sigma))(keys, crystals)
-            return None, losses
-
-        return jax.lax.scan(one_level, None, (jnp.arange(schedule.levels), sigmas))[1]
-
-    return jax.jit(level_losses)

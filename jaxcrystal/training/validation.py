@@ -7,11 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxcrystal.data.batches import bucket_of, to_crystals
+from jaxcrystal.crystal import bucket_of
+from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.score import NetworkConfig
-from jaxcrystal.training.step import image_capacity, make_level_losses
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.model import Model
+from jaxcrystal.training.objective import make_level_losses
 
 _BATCH = 64
 
@@ -25,12 +27,14 @@ class LevelLosses:
       sigmas: [levels, 2] σ_X (Å) and σ_L.
       coords: [levels] mean squared error of the coordinate noise.
       lattice: [levels] the same of the lattice noise.
+      cut_share: share of the sites, at all levels, at which the cut at K neighbours acted.
     """
 
     sites: str
     sigmas: Float[np.ndarray, "levels 2"]
     coords: Float[np.ndarray, " levels"]
     lattice: Float[np.ndarray, " levels"]
+    cut_share: float
 
     def means(self) -> dict[str, float]:
         """Returns the mean over the levels of both losses."""
@@ -49,16 +53,16 @@ class LevelLosses:
         """Returns one line: means and coordinate losses by level."""
         by_level = " ".join(f"{x:.2f}" for x in self.coords)
         means = self.means()
+        cut = f"the cut at K neighbours acts at {100 * self.cut_share:.2g} % of the sites"
         return (
             f"{self.sites} sites: coords {means['coords']:.3f}, lattice {means['lattice']:.3f}; "
-            f"coords by level {by_level}"
+            f"coords by level {by_level}; {cut}"
         )
 
 
 def validate(
-    network: NetworkConfig,
+    model: Model,
     schedule: NoiseSchedule,
-    params: Any,
     dataset: Dataset,
     max_structures: int,
     seed: int = 0,
@@ -66,9 +70,8 @@ def validate(
     """Returns the losses by level for free and for constrained sites.
 
     Args:
-      network: settings of the weights.
+      model: network and weights.
       schedule: whose levels are measured.
-      params: weights.
       dataset: held-out structures.
       max_structures: so many, spread evenly over the file.
       seed: of the noise.
@@ -76,26 +79,31 @@ def validate(
     count = min(max_structures, len(dataset))
     chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
     buckets = np.array([bucket_of(n) for n in dataset.num_sites[chosen]])
+    told = dataset.conditions(model.conditions)
     results = []
     for sites in ("free", "constrained"):
-        sums = np.zeros((4, schedule.levels))
+        sums, num_sites = np.zeros((5, schedule.levels)), 0
         for bucket in np.unique(buckets):
             members = chosen[buckets == bucket]
             padded = np.concatenate([members, np.full(-len(members) % _BATCH, -1)]).reshape(-1, _BATCH)
             crystals = [to_crystals(dataset, rows, int(bucket), sites == "constrained") for rows in padded]
             whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *crystals)
-            level_losses = make_level_losses(network, schedule, image_capacity(whole, sites == "constrained"))
-            for number, batch in enumerate(crystals):
+            capacity = ImageCapacity.fitting(whole, sites == "constrained")
+            level_losses = make_level_losses(model.module, model.graph, schedule, capacity)
+            for number, (rows, batch) in enumerate(zip(padded, crystals, strict=True)):
                 key = jax.random.fold_in(jax.random.key(seed), int(bucket) * 1000 + number)
-                losses = level_losses(params, key, batch)
+                cond = {name: column[rows].astype(np.float32) for name, column in told.items()} or None
+                losses = level_losses(model.params, key, batch, cond)
                 sums += np.stack([np.asarray(array).sum(1) for array in losses])
-        coords, coords_weight, lattice, lattice_weight = sums
+                num_sites += int(batch.node_mask.sum())
+        coords, coords_weight, lattice, lattice_weight, num_cut = sums
         results.append(
             LevelLosses(
                 sites,
                 np.asarray(schedule.sigmas()),
                 coords / np.maximum(coords_weight, 1.0),
                 lattice / np.maximum(lattice_weight, 1.0),
+                float(num_cut.sum() / max(num_sites * schedule.levels, 1)),
             )
         )
     return results

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from jaxcrystal.data.batches import BUCKETS, BucketSampler, bucket_of, to_crystals
+from jaxcrystal.crystal import BUCKETS, bucket_of
+from jaxcrystal.data.batches import BucketSampler, to_crystals
 from jaxcrystal.errors import DataError
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal

@@ -8,7 +8,7 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import DummySpecies, Lattice, Structure
 
-from jaxcrystal.data.symmetrize import as_crystal, params_of_lattice, symmetrize
+from jaxcrystal.data.symmetrize import params_of_lattice, symmetrize
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.io.rejection import Reason, Rejected
@@ -52,7 +52,7 @@ def test_aflow_structures_are_rebuilt(aflow):
     originals = dict(read_structures("aflow"))
     matcher = StructureMatcher(primitive_cell=True, scale=False, ltol=0.05, stol=0.1, angle_tol=2)
     for index in range(0, len(aflow), 4):
-        lattice, species, frac_coords, _ = expand_crystal(as_crystal(_row(aflow, index)))
+        lattice, species, frac_coords, _ = expand_crystal(aflow.crystal(index))
         rebuilt = to_pymatgen(lattice, species, frac_coords)
         original = originals[str(aflow.ids[index])]
         if len(original) <= 40:  # matching large cells is slow

@@ -13,21 +13,34 @@ from jaxcrystal.diffusion.langevin import (
     LangevinState,
     anneal,
     change_lattice,
-    init_state,
-    langevin_step,
+    init,
+    step,
 )
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.dimenet import DimeNetConfig
-from jaxcrystal.score import NetworkConfig, NoiseEstimate, make_estimate_fn
+from jaxcrystal.models.network import NetworkConfig
 from jaxcrystal.symmetry.lattice import free_params, lengths_and_cotangents, lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-from tests.crystals import make_crystal, pad, random_crystal, random_params, stack, to_device
+from tests.crystals import (
+    make_crystal,
+    pad,
+    prediction,
+    random_crystal,
+    random_params,
+    score_of,
+    stack,
+    to_device,
+)
 
-OK = jnp.int32(0)
 RIGHT = np.full(3, 90.0)
-run = jax.jit(anneal, static_argnames=("estimate", "config"))
+run = jax.jit(anneal, static_argnames=("score", "config"))
+
+
+@partial(jax.jit, static_argnames=("network", "config"))
+def run_network(network, params, keys, templates, config):
+    return anneal(keys, templates, partial(network, params), config)
 
 
 def one_level(coords, lattice):
@@ -53,23 +66,23 @@ BROAD = 0.25  # of a length
 MEAN, WIDTH = np.array([4.0, -3.0, 8.0, 0.0, 0.0, 0.0]), 0.5
 
 
-def normal_estimate(params, crystal, sigma):
+def normal_estimate(crystal, sigma, cond=None):
     """Coordinates normal about CENTRE, lattice parameters about MEAN; both of known width."""
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
     offset = crystal.frac_coords - CENTRE
     cart = (offset - jnp.round(offset)) * lengths
     free = free_params(crystal.space_group)
     lattice = jnp.where(free, sigma[1] * (crystal.lattice_params - MEAN) / WIDTH**2, 0.0)
-    return NoiseEstimate(sigma[0] * cart / SPREAD**2, lattice, OK, OK)
+    return prediction(sigma[0] * cart / SPREAD**2, lattice)
 
 
-def wrapped_estimate(params, crystal, sigma):
+def wrapped_estimate(crystal, sigma, cond=None):
     """A wrapped normal, as broad as a quarter of the cell: its tails meet."""
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
     images = (crystal.frac_coords - CENTRE)[..., None] + jnp.arange(-4.0, 5.0)
     weights = jax.nn.softmax(-0.5 * (images / BROAD) ** 2, axis=-1)
     slope = (weights * images).sum(-1) / BROAD**2 / lengths
-    return NoiseEstimate(sigma[0] * slope, jnp.zeros_like(crystal.lattice_params), OK, OK)
+    return prediction(sigma[0] * slope, jnp.zeros_like(crystal.lattice_params))
 
 
 @pytest.mark.statistical
@@ -88,7 +101,7 @@ def test_normal_distributions_are_recovered(alternating, temperature, coord_sigm
     )
     count = 3000
     crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
-    state, _ = run(normal_estimate, None, keys_of(0, count), repeated(crystal, count), config)
+    state, _ = run(keys_of(0, count), repeated(crystal, count), normal_estimate, config)
     assert not state.status.any()
     params = np.asarray(state.crystal.lattice_params)
     lengths = np.asarray(jax.vmap(lengths_angles)(state.crystal.lattice_params, state.crystal.space_group)[0])
@@ -115,8 +128,8 @@ def test_a_wrapped_normal_is_recovered_on_the_torus():
     count = 3000
     crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
     templates = repeated(crystal, count)
-    state, _ = run(wrapped_estimate, None, keys_of(1, count), templates, config)
-    begun = jax.vmap(init_state)(keys_of(1, count), templates)
+    state, _ = run(keys_of(1, count), templates, wrapped_estimate, config)
+    begun = jax.vmap(init)(keys_of(1, count), templates)
 
     def moment(state):
         return np.exp(2j * np.pi * (np.asarray(state.crystal.frac_coords)[:, 0] - CENTRE)).mean(0)
@@ -135,17 +148,17 @@ def test_a_network_that_knows_leads_back(x64):
     crystal = random_crystal(np.random.default_rng(0), 62, 2)
     clean = to_device(crystal)
 
-    def estimate(params, crystal, sigma):
+    def estimate(crystal, sigma, cond=None):
         lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
         offset = crystal.frac_coords - clean.frac_coords
         cart = (offset - jnp.round(offset)) * lengths
         change = crystal.lattice_params - clean.lattice_params
-        return NoiseEstimate(cart / sigma[0], change / sigma[1], OK, OK)
+        return prediction(cart / sigma[0], change / sigma[1])
 
     for denoise, coords_tolerance in ((False, 0.1), (True, 1e-9)):
         config = LangevinConfig(steps_per_level=40, denoise=denoise)
-        state, _ = run(estimate, None, keys_of(2, 8), repeated(crystal, 8), config)
-        guess = jax.vmap(lambda c: estimate(None, c, jnp.ones(2)))(state.crystal)
+        state, _ = run(keys_of(2, 8), repeated(crystal, 8), estimate, config)
+        guess = jax.vmap(lambda c: estimate(c, jnp.ones(2)))(state.crystal)
         assert np.abs(guess.coords).max() < coords_tolerance
         # 40 steps of lattice_step 0.1: (1 - 0.05)^400, and noise of τ σ_L.
         assert np.abs(guess.lattice).max() < 0.3
@@ -154,10 +167,10 @@ def test_a_network_that_knows_leads_back(x64):
 # Subspaces
 
 
-def restless_estimate(params, crystal, sigma):
+def restless_estimate(crystal, sigma, cond=None):
     """Pushes hard in all directions, also those that a site must not take."""
     wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
-    return NoiseEstimate(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0), OK, OK)
+    return prediction(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0))
 
 
 def test_constrained_sites_never_leave_their_subspace():
@@ -174,7 +187,7 @@ def test_constrained_sites_never_leave_their_subspace():
             positions.append(position)
     templates = to_device(stack(crystals))
     config = LangevinConfig(steps_per_level=10, trajectory_every=1)
-    state, trajectory = run(restless_estimate, None, keys_of(3, len(crystals)), templates, config)
+    state, trajectory = run(keys_of(3, len(crystals)), templates, restless_estimate, config)
     assert not state.status.any()
     assert trajectory.frac_coords.shape[:2] == (100, len(crystals))
     offset = np.asarray(trajectory.frac_coords, np.float64)[:, :, 0] - np.stack([p.origin for p in positions])
@@ -193,12 +206,12 @@ def test_constrained_sites_never_leave_their_subspace():
 # Failures, batches
 
 
-def failing_estimate(params, crystal, sigma):
+def failing_estimate(crystal, sigma, cond=None):
     """Species 1 gives NaN below σ = 0.5 Å, species 2 overflows there, others are well."""
-    found = restless_estimate(params, crystal, sigma)
+    found = restless_estimate(crystal, sigma)
     late = sigma[0] < 0.5
     bad = jnp.where(late & (crystal.species[0] == 1), jnp.nan, 0.0)
-    status = jnp.where(late & (crystal.species[0] == 2), jnp.int32(int(Status.IMAGES)), OK)
+    status = jnp.where(late & (crystal.species[0] == 2), jnp.int32(int(Status.IMAGES)), jnp.int32(0))
     return found._replace(coords=found.coords + bad, status=status)
 
 
@@ -206,7 +219,7 @@ def test_a_frozen_structure_stays_and_its_neighbours_go_on():
     crystals = [make_crystal(62, np.full(3, 6.0), RIGHT, [n], [[0.1, 0.2, 0.3]]) for n in (1, 2, 3)]
     templates = to_device(stack(crystals))
     config = LangevinConfig(steps_per_level=2, trajectory_every=1, denoise=False)
-    state, trajectory = run(failing_estimate, None, keys_of(4, 3), templates, config)
+    state, trajectory = run(keys_of(4, 3), templates, failing_estimate, config)
     assert state.status.tolist() == [Status.NON_FINITE, Status.IMAGES, Status.OK]
     late = int((np.asarray(config.schedule.sigmas())[:, 0] >= 0.5).sum()) * 2
     coords = np.asarray(trajectory.frac_coords)
@@ -216,7 +229,7 @@ def test_a_frozen_structure_stays_and_its_neighbours_go_on():
         assert (np.abs(np.diff(leaf[:, 2], axis=0)).max(tuple(range(1, leaf.ndim - 1))) > 0).all()
         assert (leaf[late - 1] != leaf[0]).any()
     well, _ = run(
-        failing_estimate, None, keys_of(4, 3), templates._replace(species=templates.species * 0 + 3), config
+        keys_of(4, 3), templates._replace(species=templates.species * 0 + 3), failing_estimate, config
     )
     assert not well.status.any()
     assert np.array_equal(well.crystal.frac_coords[2], state.crystal.frac_coords[2])
@@ -236,11 +249,11 @@ class CountedNetwork:
 
     def __init__(self, nodes):
         self.traces = 0
-        self.estimate = make_estimate_fn(SMALL, ImageCapacity.free(nodes))
+        self.score = score_of(SMALL, ImageCapacity.free(nodes))
 
-    def __call__(self, params, crystal, sigma):
+    def __call__(self, params, crystal, sigma, cond=None):
         self.traces += 1
-        return self.estimate(params, crystal, sigma)
+        return self.score(params, crystal, sigma, cond)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +268,7 @@ def sampling():
     ]
     params = random_params(6, SMALL, to_device(crystals[0]))
     network = CountedNetwork(2)
-    state, _ = run(network, params, keys_of(7, 4), to_device(stack(crystals)), SHORT)
+    state, _ = run_network(network, params, keys_of(7, 4), to_device(stack(crystals)), SHORT)
     return crystals, params, network, state
 
 
@@ -264,12 +277,12 @@ def test_a_structure_does_not_depend_on_its_place(sampling):
     crystals, params, network, state = sampling
     order = np.array([2, 0, 3, 1])
     shuffled = to_device(stack([crystals[n] for n in order]))
-    found, _ = run(network, params, keys_of(7, 4)[order], shuffled, SHORT)
+    found, _ = run_network(network, params, keys_of(7, 4)[order], shuffled, SHORT)
     for first, second in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
         assert np.array_equal(np.asarray(first)[order], second)
     alone = to_device(stack([crystals[1], *[jax.tree.map(np.zeros_like, crystals[1])] * 3]))
     keys = keys_of(7, 4)[np.array([1, 0, 0, 0])]
-    found, _ = run(network, params, keys, alone, SHORT)
+    found, _ = run_network(network, params, keys, alone, SHORT)
     for first, second in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
         assert np.array_equal(np.asarray(first)[1], np.asarray(second)[0])
 
@@ -280,13 +293,13 @@ def test_one_compilation_serves_every_call(sampling):
     traces = network.traces
     assert traces <= 2  # a scan may trace its body twice
     other = jax.tree.map(lambda leaf: leaf * 1.1, params)
-    run(network, other, keys_of(8, 4), to_device(stack(crystals[::-1])), SHORT)
+    run_network(network, other, keys_of(8, 4), to_device(stack(crystals[::-1])), SHORT)
     assert network.traces == traces
 
 
-@partial(jax.jit, static_argnames=("estimate", "config"))
-def one_step(estimate, params, key, state, sigma, config):
-    return langevin_step(estimate, params, key, state, sigma, config)
+@partial(jax.jit, static_argnames=("network", "config"))
+def one_step(network, params, key, state, sigma, config):
+    return step(key, state, partial(network, params), sigma, config)
 
 
 def assert_same_step(one, other, nodes):
@@ -306,6 +319,7 @@ def test_padding_changes_a_step_by_rounding_only(sampling):
             jnp.pad(begun.anchor, [(0, 3), (0, 0)]),
             begun.status,
             begun.scores,
+            begun.num_cut,
         )
         assert crystal.node_mask.sum() == 2
         small = one_step(_network(2), params, key, begun, sigma, SHORT)
@@ -327,9 +341,8 @@ def test_vmap_is_a_loop(sampling):
     _, params, _, state = sampling
     sigma, keys = jnp.array([0.3, 0.5]), keys_of(10, 4)
     estimate = _network(2)
-    batched = jax.jit(jax.vmap(lambda key, state: langevin_step(estimate, params, key, state, sigma, SHORT)))(
-        keys, state
-    )
+    score = partial(estimate, params)
+    batched = jax.jit(jax.vmap(lambda key, state: step(key, state, score, sigma, SHORT)))(keys, state)
     for index in range(4):
         alone = one_step(
             estimate, params, keys[index], jax.tree.map(lambda leaf, n=index: leaf[n], state), sigma, SHORT
@@ -340,11 +353,13 @@ def test_vmap_is_a_loop(sampling):
 @pytest.mark.compile
 def test_jit_is_eager():
     crystal = to_device(random_crystal(np.random.default_rng(11), 62, 2))
-    state, sigma = init_state(jax.random.key(0), crystal), jnp.array([0.3, 0.5])
+    state, sigma = init(jax.random.key(0), crystal), jnp.array([0.3, 0.5])
     for alternating in (False, True):
         config = LangevinConfig(alternating=alternating)
-        eager = langevin_step(restless_estimate, None, jax.random.key(1), state, sigma, config)
-        compiled = one_step(restless_estimate, None, jax.random.key(1), state, sigma, config)
+        eager = step(jax.random.key(1), state, restless_estimate, sigma, config)
+        compiled = jax.jit(step, static_argnums=(2, 4))(
+            jax.random.key(1), state, restless_estimate, sigma, config
+        )
         assert_same_step(eager, compiled, 2)
 
 
@@ -354,7 +369,7 @@ def test_trajectory_is_the_path_of_the_sampling():
     states = {}
     for every in (0, 5):
         config = LangevinConfig(steps_per_level=2, trajectory_every=every)
-        states[every], trajectory = run(restless_estimate, None, keys_of(13, 3), templates, config)
+        states[every], trajectory = run(keys_of(13, 3), templates, restless_estimate, config)
         if every:
             assert trajectory.frac_coords.shape == (20 // every, 3, 2, 3)
             assert np.array_equal(trajectory.frac_coords[-1], states[every].crystal.frac_coords)
@@ -376,7 +391,7 @@ def test_scores_are_those_of_the_final_structure(every, alternating):
     config = LangevinConfig(steps_per_level=2, trajectory_every=every, alternating=alternating)
     network = CountedNetwork(2)
     params = random_params(3, SMALL, to_device(crystals[0]))
-    state, _ = run(network, params, keys_of(5, 3), templates, config)
+    state, _ = run_network(network, params, keys_of(5, 3), templates, config)
     assert not state.status.any()
     sigma = config.schedule.sigmas()[-1]
     guess = jax.vmap(lambda crystal: network(params, crystal, sigma))(state.crystal)
@@ -389,23 +404,21 @@ def test_scores_are_those_of_the_final_structure(every, alternating):
 
 def test_scores_of_a_frozen_structure_are_not_known():
     crystals = [make_crystal(62, np.full(3, 6.0), RIGHT, [n], [[0.1, 0.2, 0.3]]) for n in (1, 2, 3)]
-    state, _ = run(failing_estimate, None, keys_of(4, 3), to_device(stack(crystals)), LangevinConfig())
+    state, _ = run(keys_of(4, 3), to_device(stack(crystals)), failing_estimate, LangevinConfig())
     assert np.isnan(state.scores).all(1).tolist() == [True, True, False]
 
 
-def looking_estimate(params, crystal, sigma):
+def finished_estimate(crystal, sigma, cond=None):
     """Overflows when it sees a structure without noise, as after the last step."""
-    found = restless_estimate(params, crystal, sigma)
-    status = jnp.where(jnp.abs(crystal.frac_coords).sum() == 0.0, jnp.int32(int(Status.IMAGES)), OK)
+    found = restless_estimate(crystal, sigma)
+    status = jnp.where(jnp.abs(crystal.frac_coords).sum() == 0.0, jnp.int32(int(Status.IMAGES)), jnp.int32(0))
     return found._replace(coords=crystal.frac_coords * 0.0, status=status)
 
 
-def test_a_finished_structure_does_not_fail_because_it_is_looked_at():
+def test_a_finished_structure_does_not_fail_because_it_is_evaluated():
     crystal = to_device(make_crystal(62, np.full(3, 6.0), RIGHT, [2], [[0.0, 0.0, 0.0]]))
-    state, sigma = init_state(jax.random.key(0), crystal)._replace(crystal=crystal), jnp.array([0.1, 0.1])
-    after = langevin_step(
-        looking_estimate, None, jax.random.key(0), state, sigma, LangevinConfig(), look=True
-    )
+    state, sigma = init(jax.random.key(0), crystal)._replace(crystal=crystal), jnp.array([0.1, 0.1])
+    after = step(jax.random.key(0), state, finished_estimate, sigma, LangevinConfig(), evaluate_only=True)
     assert after.status == Status.OK
     assert np.isnan(after.scores).all()
     assert np.array_equal(after.crystal.lattice_params, crystal.lattice_params)
@@ -422,12 +435,11 @@ def test_lengths_have_a_floor():
 
 def test_denoising_leaves_a_flagged_structure_alone():
     crystal = to_device(make_crystal(62, np.full(3, 6.0), RIGHT, [2], [[0.1, 0.2, 0.3]]))
-    state = init_state(jax.random.key(0), crystal)
-    after = langevin_step(
-        failing_estimate,
-        None,
+    state = init(jax.random.key(0), crystal)
+    after = step(
         jax.random.key(0),
         state,
+        failing_estimate,
         jnp.array([0.1, 0.1]),
         LangevinConfig(),
         denoise=True,

@@ -11,28 +11,27 @@ from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
 from jaxcrystal.diffusion.likelihood import anneal_best, likelihood_bound
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status
-from jaxcrystal.score import NoiseEstimate
 from jaxcrystal.symmetry.lattice import free_params, lattice_matrix
-from tests.crystals import make_crystal, pad, stack, to_device
+from tests.crystals import make_crystal, pad, prediction, stack, to_device
 
 OK = jnp.int32(0)
 RIGHT = np.full(3, 90.0)
 SCHEDULE = NoiseSchedule(1.0, 0.05, 1.0, 0.1, levels=4)
 
 
-def silent(params, crystal, sigma):
-    return NoiseEstimate(jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params), OK, OK)
+def silent(crystal, sigma, cond=None):
+    return prediction(jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params))
 
 
 def knowing(clean):
     """The noise that a crystal would have been given if its clean form were this one."""
 
-    def estimate(params, crystal, sigma):
+    def score(crystal, sigma, cond=None):
         lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
         coords = (crystal.frac_coords - clean.frac_coords) @ lattice / sigma[0]
-        return NoiseEstimate(coords, (crystal.lattice_params - clean.lattice_params) / sigma[1], OK, OK)
+        return prediction(coords, (crystal.lattice_params - clean.lattice_params) / sigma[1])
 
-    return estimate
+    return score
 
 
 def kinds():
@@ -46,8 +45,8 @@ def kinds():
 
 
 @partial(jax.jit, static_argnums=0)
-def bound(estimate, key, crystal):
-    return likelihood_bound(estimate, None, key, crystal, SCHEDULE)
+def bound(score, key, crystal):
+    return likelihood_bound(key, score, crystal, SCHEDULE)
 
 
 @pytest.mark.statistical
@@ -77,21 +76,19 @@ def test_padding_does_not_count(x64):
 # Chains
 
 
-def restless(params, crystal, sigma):
+def restless(crystal, sigma, cond=None):
     wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
-    return NoiseEstimate(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0), OK, OK)
+    return prediction(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0))
 
 
-def failing(params, crystal, sigma):
+def failing(crystal, sigma, cond=None):
     """Overflows at the last levels in half of the cell."""
     there = (crystal.frac_coords[0, 0] % 1.0 < 0.5) & (sigma[0] < 0.2)
-    return restless(params, crystal, sigma)._replace(
-        status=jnp.where(there, jnp.int32(int(Status.IMAGES)), OK)
-    )
+    return restless(crystal, sigma)._replace(status=jnp.where(there, jnp.int32(int(Status.IMAGES)), OK))
 
 
-run = jax.jit(anneal, static_argnames=("estimate", "config"))
-run_best = jax.jit(anneal_best, static_argnames=("estimate", "config"))
+run = jax.jit(anneal, static_argnames=("score", "config"))
+run_best = jax.jit(anneal_best, static_argnames=("score", "config"))
 
 
 def batch(count):
@@ -107,7 +104,7 @@ def settings(**changes):
 def test_the_likeliest_of_the_chains_is_kept(every):
     """Three chains one by one, and the one of least bound for each structure."""
     keys, templates = batch(16)
-    best, path = run_best(restless, None, keys, templates, settings(best_of=3, trajectory_every=every))
+    best, path = run_best(keys, templates, restless, settings(best_of=3, trajectory_every=every))
     alone, paths, bounds = [], [], []
     for number in range(3):
         chain = (
@@ -115,7 +112,7 @@ def test_the_likeliest_of_the_chains_is_kept(every):
             if number == 0
             else jax.vmap(lambda k, n=number: jax.random.fold_in(k, np.uint32(2**32 - 1 - n)))(keys)
         )
-        state, trajectory = run(restless, None, chain, templates, settings(trajectory_every=every))
+        state, trajectory = run(chain, templates, restless, settings(trajectory_every=every))
         alone.append(np.asarray(state.crystal.frac_coords))
         paths.append(None if trajectory is None else np.asarray(trajectory.frac_coords))
         noise = jax.vmap(lambda key: jax.random.fold_in(key, np.uint32(2**32 - 1)))(keys)
@@ -132,8 +129,8 @@ def test_the_likeliest_of_the_chains_is_kept(every):
 def test_one_chain_is_that_of_anneal():
     keys, templates = batch(4)
     for one, other in zip(
-        jax.tree.leaves(run(restless, None, keys, templates, settings())),
-        jax.tree.leaves(run_best(restless, None, keys, templates, settings(best_of=1))),
+        jax.tree.leaves(run(keys, templates, restless, settings())),
+        jax.tree.leaves(run_best(keys, templates, restless, settings(best_of=1))),
         strict=True,
     ):
         assert np.array_equal(one, other)
@@ -141,8 +138,8 @@ def test_one_chain_is_that_of_anneal():
 
 def test_a_chain_that_was_stopped_loses():
     keys, templates = batch(64)
-    one, _ = run_best(failing, None, keys, templates, settings())
-    best, _ = run_best(failing, None, keys, templates, settings(best_of=8))
+    one, _ = run_best(keys, templates, failing, settings())
+    best, _ = run_best(keys, templates, failing, settings(best_of=8))
     assert 10 < np.count_nonzero(one.status) < 54
     assert np.count_nonzero(best.status) <= 2
     assert not np.isnan(best.crystal.frac_coords).any()

@@ -9,9 +9,8 @@ import pytest
 
 from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
 from jaxcrystal.diffusion.noise import collapsed
-from jaxcrystal.score import NoiseEstimate
 from jaxcrystal.symmetry.lattice import lattice_matrix
-from tests.crystals import make_crystal, pad, stack, to_device
+from tests.crystals import make_crystal, pad, prediction, stack, to_device
 
 RIGHT = np.full(3, 90.0)
 
@@ -27,26 +26,23 @@ def batch_of_kinds(length=8.0):
     return to_device(stack([*crystals, jax.tree.map(np.zeros_like, crystals[0])]))
 
 
-def silent(params, crystal, sigma):
-    zero = jnp.int32(0)
-    return NoiseEstimate(
-        jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params), zero, zero
-    )
+def silent(crystal, sigma, cond=None):
+    return prediction(jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params))
 
 
 def knowing(clean, in_noisy_cell=False):
     """The exact noise of a crystal whose clean form is known; NaN where the cell has collapsed."""
 
-    def estimate(params, crystal, sigma):
+    def score(crystal, sigma, cond=None):
         lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
         # The paper's sites move before the lattice does, the joint loss's after it.
         metric = lattice if in_noisy_cell else lattice_matrix(clean.lattice_params, clean.space_group)
         coords = (crystal.frac_coords - clean.frac_coords) @ metric / sigma[0]
         bad = jnp.where(jnp.linalg.det(lattice) < 1.0, jnp.nan, 0.0)
         change = (crystal.lattice_params - clean.lattice_params) / sigma[1]
-        return NoiseEstimate(coords + bad, change + bad, jnp.int32(0), jnp.int32(0))
+        return prediction(coords + bad, change + bad)
 
-    return estimate
+    return score
 
 
 def knowing_in_noisy_cells(clean):
@@ -62,7 +58,7 @@ def losses(loss, estimate, key, crystals, draws, sigma):
     """[draws, batch] losses of an estimate that needs no parameters."""
 
     def one(key, crystal):
-        return loss(estimate(crystal), None, key, crystal, sigma)
+        return loss(key, estimate(crystal), crystal, sigma)
 
     keys = jax.random.split(key, (draws, crystals.species.shape[0]))
     return jax.vmap(jax.vmap(one), in_axes=(0, None))(keys, crystals)

@@ -15,9 +15,9 @@ from scipy import special
 from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import Edges, Globals, Nodes, build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
-from jaxcrystal.models.bases import bessel_zeros, envelope, radial_basis, spherical_bessel_basis
-from jaxcrystal.models.dimenet import MIN_DISTANCE, DimeNet, DimeNetConfig, edge_weight
-from jaxcrystal.score import NetworkConfig
+from jaxcrystal.models.bases import bessel_zeros, edge_weight, envelope, radial_basis, spherical_bessel_basis
+from jaxcrystal.models.dimenet import MIN_DISTANCE, DimeNet, DimeNetConfig
+from jaxcrystal.models.network import NetworkConfig
 from tests.crystals import pad, random_crystal, random_params, to_device
 
 GOLDENS = Path(__file__).with_name("dimenet_goldens.npz")

@@ -17,8 +17,10 @@ import pytest
 from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
-from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig, edge_weight
-from jaxcrystal.score import NetworkConfig, reduce_edges
+from jaxcrystal.models.bases import edge_weight
+from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig
+from jaxcrystal.models.network import NetworkConfig
+from jaxcrystal.score import reduce_edges
 from jaxcrystal.symmetry.groups import group_tables
 from tests.crystals import primitive_cell, random_crystal, random_params, to_device
 
@@ -63,7 +65,7 @@ def run_network(params, crystal, site_index, capacity) -> Result:
         log_sigma = jnp.asarray(LOG_SIGMA, crystal.frac_coords.dtype)
         values = model.apply({"params": params}, graph, log_sigma)
         outputs.append(values * weight[:, None])
-        coords.append(reduce_edges(values, graph, crystal, exponent).coords)
+        coords.append(reduce_edges(values, graph, crystal, exponent)[0])
     return Result(
         graph.edges.displacement,
         weight,

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from jaxcrystal.crystal import pad_and_stack
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import make_order
-from jaxcrystal.sampling.batches import by_shape, make_batch, make_templates, shape_of
+from jaxcrystal.sampling.batches import by_shape, make_batch, shape_of
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
@@ -45,7 +46,7 @@ def test_template_of_constrained_sites() -> None:
     shape = shape_of(Candidate(0, order, 0, letters))
     assert shape.max_nodes == 3
     assert not shape.capacity.merge
-    crystal = make_templates([Candidate(0, order, 0, letters)], 4)
+    crystal = pad_and_stack([Candidate(0, order, 0, letters).template()], 4)
     assert crystal.species.tolist() == [[8, 8, 12, 0]]
     assert crystal.node_mask.tolist() == [[True, True, True, False]]
     for site, letter in enumerate(letters):

@@ -27,8 +27,8 @@ class SmallMemory:
         self.compiled = programs.compiled
         monkeypatch.setattr(programs, "compiled", self)
 
-    def __call__(self, network, config, shape, rows, devices, like):
-        program = self.compiled(network, config, shape, rows, devices, like)
+    def __call__(self, module, graph, config, shape, rows, *rest):
+        program = self.compiled(module, graph, config, shape, rows, *rest)
         return program if rows <= self.most else self.fail
 
     def fail(self, *_):
@@ -75,14 +75,14 @@ def test_other_failures_of_the_device_are_not_hidden(tiny_model, quick, monkeypa
 
 def test_rows_follow_from_the_memory(tiny_model) -> None:
     shape = Shape(4, ImageCapacity(96, merge=False))
-    each = programs.bytes_per_structure(tiny_model.network, shape)
+    each = programs.bytes_per_structure(tiny_model, shape)
     for stats, rows in (
         ({}, 256),
         ({"bytes_limit": 20 * each, "bytes_in_use": 10 * each}, 5),
         ({"bytes_limit": each}, 1),
         ({"bytes_limit": 10**6 * each}, 256),
     ):
-        assert programs.rows_in_memory(tiny_model.network, shape, 256, stats) == rows
+        assert programs.rows_in_memory(tiny_model, shape, 256, stats) == rows
 
 
 @pytest.mark.compile
@@ -91,8 +91,9 @@ def test_memory_of_a_structure_is_no_less_than_what_the_compiler_counts() -> Non
     shape, rows = Shape(4, ImageCapacity(192, merge=True)), 8
     config = LangevinConfig(model.schedule, steps_per_level=1)
     program = programs.compiled(
-        model.network, config, shape, rows, (jax.devices()[0],), programs._avals(model.params)
+        *(model.module, model.graph, config, shape, rows),
+        *((jax.devices()[0],), programs._avals(model.params), ()),
     )
     counted = program.memory_analysis().temp_size_in_bytes / rows
-    estimate = programs.bytes_per_structure(model.network, shape)
+    estimate = programs.bytes_per_structure(model, shape)
     assert counted <= estimate <= 3 * counted

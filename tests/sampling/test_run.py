@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def request_(tiny_model, quick):
     """Structures of two shapes, in four parts."""
     orders = [make_order(221, PEROVSKITE), make_order(62, {"Na": 3}, "free")]
-    candidates = make_candidates(orders, [PART_SIZE + 4, 2 * PART_SIZE], tiny_model)
+    candidates = make_candidates(orders, [PART_SIZE + 4, 2 * PART_SIZE], tiny_model.letters)
     return candidates, tiny_model, RunSettings(replace(quick, trajectory_every=0), batch_size=8)
 
 

@@ -115,7 +115,7 @@ def test_folders_that_are_not_ours(tmp_path) -> None:
 
 def test_parts_hold_every_structure_once(tiny_model) -> None:
     orders = [make_order(62, {"Na": 2}, "free"), make_order(221, {"Ba": "a", "Ti": "b", "O": "c"})]
-    candidates = make_candidates(orders, [3 * PART_SIZE + 1, 5], tiny_model)
+    candidates = make_candidates(orders, [3 * PART_SIZE + 1, 5], tiny_model.letters)
     parts = cut_in_parts(candidates)
     assert [len(part) for part in parts] == [PART_SIZE] * 3 + [6]
     assert sorted(c.place for part in parts for c in part) == list(range(3 * PART_SIZE + 6))
@@ -125,8 +125,8 @@ def test_parts_hold_every_structure_once(tiny_model) -> None:
 def test_digest_tells_requests_apart(tiny_model) -> None:
     order = make_order(221, {"Ba": 1, "Ti": 1, "O": 1})
     same, more, other = (
-        digest(make_candidates([order], [count], tiny_model, seed))
+        digest(make_candidates([order], [count], tiny_model.letters, seed))
         for count, seed in ((20, 0), (21, 0), (20, 1))
     )
-    assert same == digest(make_candidates([order], [20], tiny_model, 0))
+    assert same == digest(make_candidates([order], [20], tiny_model.letters, 0))
     assert len({same, more, other}) == 3  # another seed draws other letters

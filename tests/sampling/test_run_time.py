@@ -13,7 +13,7 @@ from jaxcrystal.sampling import run_time
 def test_the_line_names_what_is_sampled(tiny_model, monkeypatch) -> None:
     monkeypatch.setattr(run_time, "_product_rate", lambda: 1e9)
     orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(62, {"Na": 2}, "free")]
-    candidates = make_candidates(orders, [1000, 500], tiny_model)
+    candidates = make_candidates(orders, [1000, 500], tiny_model.letters)
     config = LangevinConfig(tiny_model.schedule)
     text = run_time.describe_work(candidates, tiny_model, config)
     assert text.startswith("1,500 crystals: 2 orders in 2 space groups, 2 shapes to compile; about ")
@@ -26,7 +26,7 @@ def test_time_is_proportional_to_the_work(tiny_model, monkeypatch) -> None:
     order = make_order(221, {"Ba": "a", "Ti": "b", "O": "c"})
 
     def hours(count, steps, best_of=1):
-        candidates = make_candidates([order], [count], tiny_model)
+        candidates = make_candidates([order], [count], tiny_model.letters)
         config = LangevinConfig(tiny_model.schedule, steps_per_level=steps, best_of=best_of)
         text = run_time.describe_work(candidates, tiny_model, config)
         return float(re.search(r"about ([\d.]+) h", text).group(1))

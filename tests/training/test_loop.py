@@ -14,13 +14,13 @@ from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import load_model
-from jaxcrystal.models.special import MAX_SIGMA
-from jaxcrystal.score import make_estimate_fn
+from jaxcrystal.score import MAX_SIGMA
 from jaxcrystal.training.export import first_params
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.logs import read_rows
 from jaxcrystal.training.loop import train, usable
 from jaxcrystal.training.validation import validate
+from tests.crystals import score_of
 from tests.training.runs import small_config, without_seconds
 
 
@@ -109,7 +109,7 @@ def test_a_network_grows_without_a_change_of_what_it_says(trained, tmp_path):
     sigma = jnp.asarray([0.3, 1.0])
     capacity = ImageCapacity.free(4)
     one, two = (
-        make_estimate_fn(network, capacity)(weights, crystal, sigma)
+        score_of(network, capacity)(weights, crystal, sigma)
         for network, weights in ((config.network, small.params), (grown.network, params))
     )
     assert np.abs(one.coords).max() > 0.0
@@ -146,7 +146,7 @@ def test_nothing_to_resume_or_to_train_on_is_said(config, tmp_path):
     with pytest.raises(DataError, match="no run to resume"):
         train(config, resume=True, progress=False)
     with pytest.raises(DataError, match="no structure"):
-        usable(Dataset.load(config.data.train), max_sites=1, min_space_group=16)
+        usable(Dataset.load(config.data.train), replace(config.data, max_sites=1))
     with pytest.raises(DataError, match="holds no model"):
         load_model(tmp_path)
 
@@ -188,7 +188,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_state(config)
 def test_an_untrained_network_has_a_loss_of_one_wherever_it_must_guess(trained, prototypes):
     model = load_model(trained[1])
     zero = jax.tree.map(np.zeros_like, model.params)
-    for losses in validate(model.network, model.schedule, zero, Dataset.load(prototypes), 24):
+    for losses in validate(replace(model, params=zero), model.schedule, Dataset.load(prototypes), 24):
         guessed = np.ones(len(losses.coords), bool)
         if losses.sites == "free":  # small noise across special positions is read off the images
             guessed = losses.sigmas[:, 0] >= MAX_SIGMA

@@ -29,6 +29,8 @@ from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.export import first_params
 from jaxcrystal.training.inputs import Inputs
 from jaxcrystal.training.parallel import data_mesh, place, replicated
+from jaxcrystal.models.network import make_module
+from jaxcrystal.training.objective import make_optimizer
 from jaxcrystal.training.step import init_state
 from jaxcrystal.training.updates import compile_updates
 
@@ -36,8 +38,9 @@ config = load(TrainConfig, sys.argv[1])
 mesh, dataset = data_mesh(8), Dataset.load(config.data.train)
 indices = np.arange(len(dataset))
 inputs = Inputs(dataset, indices, BucketSampler(dataset.num_sites, 8), 1.0, mesh)
-state = place(init_state(first_params(config, inputs.first())[0], config.optimizer), replicated(mesh))
-updates = compile_updates(config, inputs, state, range(1), mesh)
+params, _ = first_params(config, *inputs.first())
+state = place(init_state(params, make_optimizer(config.optimizer)), replicated(mesh))
+updates = compile_updates(config, make_module(config.network), inputs, state, range(1), mesh)
 text = updates[inputs.at(0).shape].as_text()
 for name in ("all-gather", "all-to-all", "collective-permute", "all-reduce"):
     print(name, text.count(f" {name}(") + text.count(f" {name}-start("))

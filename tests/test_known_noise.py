@@ -9,12 +9,21 @@ import pytest
 
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
 from jaxcrystal.models.dimenet import DimeNetConfig
-from jaxcrystal.models.special import MAX_SIGMA, with_known_noise
-from jaxcrystal.score import NetworkConfig, make_estimate_fn
+from jaxcrystal.models.network import NetworkConfig
+from jaxcrystal.score import MAX_SIGMA, with_known_noise
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.orbits import site_stabilizer
 from jaxcrystal.symmetry.subspaces import move_sites
-from tests.crystals import lattice_of, make_crystal, pad, random_crystal, random_params, stack, to_device
+from tests.crystals import (
+    lattice_of,
+    make_crystal,
+    pad,
+    random_crystal,
+    random_params,
+    score_of,
+    stack,
+    to_device,
+)
 
 #: One of each family, with mirrors, axes, centrings and hexagonal axes among them.
 GROUPS = (62, 65, 82, 99, 139, 148, 166, 187, 194, 198, 216, 225, 227)
@@ -89,7 +98,7 @@ def test_sites_without_freedom_leave_nothing_to_estimate(constrained):
     )
     capacity = ImageCapacity(5, merge=False) if constrained else ImageCapacity.free(3)
     config, crystal = NetworkConfig(GRAPH, SMALL), to_device(crystal)
-    estimate = jax.jit(make_estimate_fn(config, capacity))
+    estimate = jax.jit(score_of(config, capacity))
     noise = np.random.default_rng(3).normal(size=(3, 3)) * (not constrained)
     moved = move_sites(crystal, jnp.asarray(0.05 * noise, crystal.frac_coords.dtype))
     guess = estimate(random_params(0, config, crystal), moved, jnp.asarray([0.05, 0.5]))

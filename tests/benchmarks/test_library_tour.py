@@ -1,0 +1,35 @@
+"""Runs the tour of the library with tiny sizes, in a process of its own with two devices."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+NOTEBOOK = Path(__file__).parents[2] / "benchmarks" / "library_tour.ipynb"
+
+
+def _cells() -> list[str]:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def test_parts_are_short() -> None:
+    assert max(len([line for line in cell.splitlines() if line.strip()]) for cell in _cells()) <= 20
+
+
+def test_the_tour_runs(tmp_path) -> None:
+    script = tmp_path / "tour.py"
+    # As a file with a guard, since processes that it starts import it.
+    body = "\n".join(f"    {line}" for cell in _cells() for line in cell.splitlines())
+    script.write_text(f"if __name__ == '__main__':\n{body}\n", encoding="utf-8")
+    environment = os.environ | {
+        "JAXCRYSTAL_TOUR": "tiny",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "2",
+        "PYTHONPATH": str(NOTEBOOK.parents[1]),
+    }
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "update 2: mean absolute error" in done.stdout
+    assert "8 crystals on" in done.stdout
