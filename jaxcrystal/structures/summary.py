@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from jaxcrystal.errors import DataError, Status
-from jaxcrystal.io.convert import is_supergroup
 from jaxcrystal.structures.finished import STATUS_WORDS, Sample
+from jaxcrystal.symmetry.supergroups import is_supergroup
 
 SUMMARY_NAME = "summary.csv"
 COLUMNS = (
@@ -116,7 +116,7 @@ def describe(rows: Iterable[Row], max_rows: int = 16) -> tuple[str, list[str]]:
     lines += [
         "",
         f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å); {exact} in the group asked for, "
-        f"{higher - exact} in a supergroup of it; {_listed(formulas)}",
+        f"{higher} in a supergroup of it; {_listed(formulas)}",
     ]
     return "\n".join(lines), describe_failures(stopped)
 
