@@ -14,6 +14,7 @@ from jax import Array
 from benchmarks.harness import matrix_product_rate, measure, peak_memory_gib, save
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.batches import letter_tables
+from jaxcrystal.data.symmetrize import params_of_lattice
 from jaxcrystal.diffusion.langevin import LangevinConfig, LangevinState, anneal, init_state, langevin_step
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import ImageCapacity
@@ -21,7 +22,6 @@ from jaxcrystal.model import Model, load_model
 from jaxcrystal.models.dimenet import DimeNet
 from jaxcrystal.score import make_estimate_fn
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import params_from_lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import OptimizerConfig, TrainConfig
 from jaxcrystal.training.step import image_capacity, make_update
@@ -55,7 +55,7 @@ def random_crystals(batch: int, sites: int, constrained: bool, seed: int = 0) ->
             frac_coords[row] = origins + moved
             atoms = int(ops[letters].sum())
         length = (18.0 * atoms * tables.num_centring[group]) ** (1 / 3)
-        params[row] = params_from_lengths_angles(jnp.full(3, length), jnp.full(3, 90.0), int(group))
+        params[row] = params_of_lattice(length * np.eye(3), int(group))
     return Crystal(
         rng.integers(3, 84, (batch, sites)).astype(np.int32),
         frac_coords.astype(np.float32),

@@ -89,7 +89,7 @@ def as_crystal(sites: PreparedSites) -> Crystal:
 def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:
     """Returns the lattice parameters of a conventional cell in float64.
 
-    As `symmetry.lattice.params_from_lengths_angles`, without the device's precision.
+    The inverse of `symmetry.lattice.host_lattice`.
 
     Args:
       lattice: [3, 3] rows are vectors in Å, any orientation.

@@ -12,9 +12,17 @@ from jaxcrystal.models.dimenet import DimeNetConfig
 from jaxcrystal.models.special import MAX_SIGMA, with_known_noise
 from jaxcrystal.score import NetworkConfig, make_estimate_fn
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.orbits import site_stabilizer
 from jaxcrystal.symmetry.subspaces import move_sites
-from tests.crystals import lattice_of, make_crystal, pad, random_crystal, random_params, stack, to_device
+from tests.crystals import (
+    lattice_of,
+    make_crystal,
+    operations_near,
+    pad,
+    random_crystal,
+    random_params,
+    stack,
+    to_device,
+)
 
 #: One of each family, with mirrors, axes, centrings and hexagonal axes among them.
 GROUPS = (62, 65, 82, 99, 139, 148, 166, 187, 194, 198, 216, 225, 227)
@@ -33,7 +41,7 @@ def special_crystals():
 def along(crystal):
     """[3, 3] projects Cartesian columns on the subspace of the first site's position."""
     group = int(crystal.space_group)
-    stabilizer = site_stabilizer(crystal.frac_coords[0], lattice_of(crystal), group, 0.1)
+    stabilizer = operations_near(crystal.frac_coords[0], lattice_of(crystal), group, 0.1)
     assert stabilizer.sum() > 1
     return group_tables().cart_rotations[group][stabilizer].mean(0)
 
