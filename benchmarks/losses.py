@@ -18,6 +18,7 @@ from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.schedules import SCHEDULES
 from jaxcrystal.model import load_model
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 from jaxcrystal.training.loop import usable
 from jaxcrystal.training.validation import LevelLosses, validate
 
@@ -46,7 +47,7 @@ def main() -> None:
     schedule = SCHEDULES[arguments.schedule] if arguments.schedule else model.schedule
     if arguments.coords_min:
         schedule = replace(schedule, coords_min=arguments.coords_min)
-    chosen = dataset.select(usable(dataset, arguments.max_sites, min_space_group=16))
+    chosen = dataset.select(usable(dataset, arguments.max_sites, FIRST_SUPPORTED_GROUP))
     draws = [
         validate(model.network, schedule, model.params, chosen, arguments.structures, seed)
         for seed in range(arguments.draws)

@@ -96,10 +96,6 @@ class Dataset:
         picked |= {name: getattr(self, name)[rows] for name in _PER_SITE}
         return Dataset(**picked, info=self.info)
 
-    def structures_le(self, max_sites: int) -> "Dataset":
-        """Returns the structures of at most `max_sites` inequivalent sites."""
-        return self.select(self.num_sites <= max_sites)
-
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Writes one `.npz` file, complete or not at all.
 
