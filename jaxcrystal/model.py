@@ -14,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import tomli_w
 
@@ -23,6 +22,7 @@ from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.parameters import from_arrays, to_arrays
 from jaxcrystal.score import NetworkConfig
 
 FORMAT = "jaxcrystal-model-1"
@@ -57,10 +57,7 @@ class Model:
     def save(self, folder: str | Path) -> None:
         """Writes the three files, each whole or not at all."""
         folder = Path(folder)
-        leaves = jax.tree_util.tree_leaves_with_path(self.params)
-        arrays = {
-            "/".join(str(key.key) for key in path): np.asarray(leaf, np.float32) for path, leaf in leaves
-        }
+        arrays = {path: array.astype(np.float32) for path, array in to_arrays(self.params).items()}
         settings = {
             "format": FORMAT,
             "network": asdict(self.network),
@@ -86,13 +83,7 @@ def load_model(folder: str | Path | None = None) -> Model:
         if settings.get("format") != FORMAT:
             raise ValueError(f"its format is {settings.get('format')!r}, this version reads {FORMAT!r}")
         with np.load(root / "weights.npz", allow_pickle=False) as arrays:
-            params: dict[str, Any] = {}
-            for path in arrays.files:
-                *parents, name = path.split("/")
-                table = params
-                for parent in parents:
-                    table = table.setdefault(parent, {})
-                table[name] = jax.numpy.asarray(arrays[path])
+            params = from_arrays(arrays)
         return Model(
             from_dict(NetworkConfig, settings["network"]),
             from_dict(NoiseSchedule, settings["schedule"]),
