@@ -48,3 +48,14 @@ class DataError(JaxcrystalError):
 
 class RequestError(JaxcrystalError, ValueError):
     """A request (group, element, letter, count) that makes no sense."""
+
+
+def one_line(error: Exception, limit: int = 200) -> str:
+    """Returns an exception as one line; those of libraries with their type, which says more.
+
+    Args:
+      error: any.
+      limit: characters at most.
+    """
+    text = " ".join(str(error).split())
+    return (text if isinstance(error, JaxcrystalError) else f"{type(error).__name__}: {text}")[:limit]

@@ -58,6 +58,29 @@ def require_absent(path: str | Path) -> None:
         raise DataError(f"{path} exists already: choose another name or remove it first")
 
 
+def claim_folder(
+    out: str | Path, advice: str = "choose another --out, nothing is overwritten", leftovers: bool = False
+) -> Path:
+    """Makes the folder that results will be written to.
+
+    Args:
+      out: where.
+      advice: what the error says to do.
+      leftovers: True: what a process that was killed left half written may be in it.
+
+    Raises:
+      DataError: it holds something already, or cannot be made.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(not (leftovers and is_partial(path)) for path in out.iterdir()):
+            raise DataError(f"{out} is not empty: {advice}")
+    except OSError as error:
+        raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
+    return out
+
+
 def is_partial(path: Path) -> bool:
     """Returns whether a file or folder is one that was being written when its process was killed."""
     return path.name.startswith(".") and path.name.endswith(".part")

@@ -28,6 +28,7 @@ from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.models.network import NetworkConfig, find_module, make_module
+from jaxcrystal.parameters import from_arrays, to_arrays
 from jaxcrystal.score import ScoreFn, init_params, make_score
 
 FORMAT = "jaxcrystal-model-1"
@@ -89,10 +90,7 @@ class Model:
     def save(self, folder: str | Path) -> None:
         """Writes the three files, each whole or not at all."""
         folder = Path(folder)
-        leaves = jax.tree_util.tree_leaves_with_path(self.params)
-        arrays = {
-            "/".join(str(key.key) for key in path): np.asarray(leaf, np.float32) for path, leaf in leaves
-        }
+        arrays = {path: array.astype(np.float32) for path, array in to_arrays(self.params).items()}
         settings = {
             "format": FORMAT,
             "network": to_dict(self.network),
@@ -127,7 +125,8 @@ def load_model(folder: str | Path | None = None, module: Any = None) -> Model:
             raise ValueError(f"its format is {settings.get('format')!r}, this version reads {FORMAT!r}")
         network = from_dict(NetworkConfig, settings["network"])
         schedule = from_dict(NoiseSchedule, settings["schedule"])
-        params = _read_params(root / "weights.npz")
+        with np.load(root / "weights.npz", allow_pickle=False) as arrays:
+            params = from_arrays(arrays)
         letters = LetterFrequencies.load(root / "letters.json")
         info = dict(settings["info"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -177,15 +176,3 @@ def _require_fitting(root: Path, model: Model) -> None:
             )
         if not np.isfinite(found[name]).all():
             raise DataError(f"{root}: the weights are damaged: {name} is not finite")
-
-
-def _read_params(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
-        params: dict[str, Any] = {}
-        for name in arrays.files:
-            *parents, last = name.split("/")
-            table = params
-            for parent in parents:
-                table = table.setdefault(parent, {})
-            table[last] = jnp.asarray(arrays[name])
-    return params

@@ -12,14 +12,39 @@ from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.network import NetworkConfig, make_module
 from jaxcrystal.score import NoisePrediction, init_params, make_score
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
+from jaxcrystal.symmetry.lattice import LENGTH_SCALE, TIE, free_params, lattice_matrix
 from jaxcrystal.symmetry.orbits import centring_translations
 from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
 
 # Compiled: called eagerly for each of hundreds of crystals, they take longer than the tests.
 _lattice_matrix = jax.jit(lattice_matrix)
-_params_from_lengths_angles = jax.jit(params_from_lengths_angles)
 _SHIFTS = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
+
+
+@jax.jit
+def params_from_lengths_angles(lengths, angles, space_group):
+    """The lattice parameters [6] of lengths (Å) and angles (degrees).
+
+    Lengths that the family ties are averaged, and angles that it fixes are ignored.
+    """
+    lengths, angles = jnp.asarray(lengths), jnp.asarray(angles)
+    family = jnp.asarray(group_tables().family)[space_group]
+    tie = jnp.asarray(TIE, lengths.dtype)[family]
+    lengths = tie[:3, :3] @ lengths / jnp.maximum(tie[:3, :3].sum(1), 1.0)
+    ratio = jnp.where(lengths > 0, lengths, 1.0) / LENGTH_SCALE
+    # log(expm1(x)) = x + log(1 - exp(-x)), which does not overflow.
+    from_lengths = LENGTH_SCALE * (ratio + jnp.log(-jnp.expm1(-ratio)))
+    from_angles = 10.0 / jnp.tan(jnp.radians(angles))
+    return jnp.where(free_params(space_group), jnp.concatenate([from_lengths, from_angles]), 0.0)
+
+
+def operations_near(site, lattice, space_group, distance):
+    """[MAX_OPS] the operations with an image of the site within a distance, Å, of it."""
+    rotations, translations, primitive = group_operations(space_group)
+    offset = (rotations @ site + translations - site) @ np.linalg.inv(primitive)
+    offset = (offset - np.round(offset))[:, None] + _SHIFTS
+    lengths = np.linalg.norm(offset @ primitive @ lattice, axis=-1).min(1)
+    return np.pad(lengths < distance, (0, MAX_OPS - len(lengths)))
 
 
 def to_device(crystal: Crystal, dtype=None) -> Crystal:
@@ -58,7 +83,7 @@ def make_crystal(space_group, lengths, angles, species, frac_coords, letters=Non
     """A numpy crystal in float64; sites are constrained to `letters`, or free."""
     with double_precision():
         params = np.asarray(
-            _params_from_lengths_angles(jnp.asarray(lengths), jnp.asarray(angles), space_group)
+            params_from_lengths_angles(jnp.asarray(lengths), jnp.asarray(angles), space_group)
         )
     sites = len(species)
     num_ops = int(group_tables().num_ops[space_group])

@@ -12,11 +12,11 @@ from jaxcrystal.models.dimenet import DimeNetConfig
 from jaxcrystal.models.network import NetworkConfig
 from jaxcrystal.score import MAX_SIGMA, with_known_noise
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.orbits import site_stabilizer
 from jaxcrystal.symmetry.subspaces import move_sites
 from tests.crystals import (
     lattice_of,
     make_crystal,
+    operations_near,
     pad,
     random_crystal,
     random_params,
@@ -42,7 +42,7 @@ def special_crystals():
 def along(crystal):
     """[3, 3] projects Cartesian columns on the subspace of the first site's position."""
     group = int(crystal.space_group)
-    stabilizer = site_stabilizer(crystal.frac_coords[0], lattice_of(crystal), group, 0.1)
+    stabilizer = operations_near(crystal.frac_coords[0], lattice_of(crystal), group, 0.1)
     assert stabilizer.sum() > 1
     return group_tables().cart_rotations[group][stabilizer].mean(0)
 

@@ -1,4 +1,4 @@
-"""What the bundled CGCNN says of crystals: activations for FD CGCNN, and formation energies."""
+"""Activations of the bundled CGCNN for crystals, whose Fréchet distance is FD CGCNN."""
 
 import json
 import zipfile
@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcrystal.cgcnn.graph import BatchSize, CgcnnConfig, ShellGraph, batches, build_graph
-from jaxcrystal.cgcnn.network import WEIGHTS_FORMAT, CgcnnOutput, apply, from_arrays
+from jaxcrystal.cgcnn.network import WEIGHTS_FORMAT, CgcnnOutput, apply
 from jaxcrystal.config import from_dict
 from jaxcrystal.errors import DataError
+from jaxcrystal.parameters import from_arrays
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -77,33 +78,14 @@ def activations(
       [n, hidden]; NaN for None, disordered or empty structures, and those whose cell is
       too flat for a neighbour search.
     """
-    return _evaluate(structures, processes, model)[1]
-
-
-def predict(
-    structures: "Sequence[Structure | None]", processes: int | None = None, model: CgcnnModel | None = None
-) -> Float[np.ndarray, " n"]:
-    """Returns formation energies in eV per atom, NaN where there is none; see `activations`.
-
-    They hold for crystals like those trained on: relaxed, and near the hull.
-    """
-    return _evaluate(structures, processes, model)[0]
-
-
-def _evaluate(
-    structures: "Sequence[Structure | None]", processes: int | None, model: CgcnnModel | None
-) -> tuple[np.ndarray, np.ndarray]:
     model = load_cgcnn() if model is None else model
     graphs = _graphs(structures, model.config, processes)
     known = [row for row, graph in enumerate(graphs) if graph is not None]
-    energies = np.full(len(graphs), np.nan)
     hidden = np.full((len(graphs), model.config.hidden), np.nan)
     for chosen, batch in batches([graph for graph in graphs if graph is not None], _SIZE):
         rows = known[chosen]
-        output = _apply(model.params, model.config, batch)
-        energies[rows] = np.asarray(output.energy)[: len(rows)]
-        hidden[rows] = np.asarray(output.activations)[: len(rows)]
-    return energies, hidden
+        hidden[rows] = np.asarray(_apply(model.params, model.config, batch).activations)[: len(rows)]
+    return hidden
 
 
 @partial(jax.jit, static_argnums=1)

@@ -5,7 +5,6 @@ layer norm stands for batch norm: it needs no statistics of the training set, an
 weighting by multiplicity.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -111,21 +110,3 @@ def _periodic_table() -> tuple[np.ndarray, np.ndarray]:
     inner = (length == 32) & (place >= 3) & (place <= 17)
     column = np.where(inner, np.where(place == 3, 3, 15 + place), column)
     return row.astype(np.int32), np.where(number == 0, 0, column).astype(np.int32)
-
-
-def to_arrays(params: Any) -> dict[str, np.ndarray]:
-    """Returns parameters as one array for each path, such as `hidden/kernel`."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> Any:
-    """Returns the float32 parameters that `to_arrays` was given."""
-    params: dict[str, Any] = {}
-    for path, array in arrays.items():
-        *parents, name = path.split("/")
-        table = params
-        for parent in parents:
-            table = table.setdefault(parent, {})
-        table[name] = jnp.asarray(array, jnp.float32)
-    return params

@@ -20,9 +20,10 @@ import numpy as np
 from jaxcrystal.cgcnn.energies import ENERGY, read_energies
 from jaxcrystal.cgcnn.fit import CgcnnTraining, fit, make_predict, mean_absolute_error
 from jaxcrystal.cgcnn.graph import CgcnnConfig
-from jaxcrystal.cgcnn.network import WEIGHTS_FORMAT, from_arrays, to_arrays
+from jaxcrystal.cgcnn.network import WEIGHTS_FORMAT
 from jaxcrystal.errors import JaxcrystalError
 from jaxcrystal.files import require_absent, write_atomically
+from jaxcrystal.parameters import from_arrays, to_arrays
 
 #: Seconds between two saves on the way.
 SAVE_EVERY = 60.0

@@ -81,10 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jaxcrystal.evaluation.fingerprints import require_eval
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
+    from jaxcrystal.files import claim_folder
     from jaxcrystal.io.readers import AFLOW
     from jaxcrystal.reports.figures import text_table
     from jaxcrystal.structures.entries import load_entries
-    from jaxcrystal.structures.writers import claim_folder
     from jaxcrystal.workers import require_scheduler
 
     require_eval()

@@ -115,7 +115,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Samples, matches, writes the folder and prints two tables."""
-    from jaxcrystal.structures.writers import claim_folder, parse_formats, write_samples
+    from jaxcrystal.files import claim_folder
+    from jaxcrystal.structures.writers import parse_formats, write_samples
 
     at_least_1(
         arguments,
@@ -229,12 +230,13 @@ def _write(out: Path, metrics: dict[str, Any], done: "list[Reconstruction]") -> 
     """Writes all that there is so far, so that an interruption loses one run at most."""
     from jaxcrystal.evaluation.reconstruction import lattice_rows, sample_rows, target_rows
     from jaxcrystal.files import write_text
+    from jaxcrystal.text import json_ready
 
     write_text(out / "per_target.csv", _csv([row for found in done for row in target_rows(found)]))
     write_text(out / "per_sample.csv", _csv([row for found in done for row in sample_rows(found)]))
     sampled = [row for found in done if not found.random_start for row in lattice_rows(found)]
     write_text(out / "table2.csv", _csv(sampled))
-    write_text(out / "metrics.json", json.dumps(_without_nan(metrics), indent=1) + "\n")
+    write_text(out / "metrics.json", json.dumps(json_ready(metrics), indent=1) + "\n")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
@@ -250,12 +252,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.5f}"
     return value
-
-
-def _without_nan(value: Any) -> Any:
-    """Returns the value with null for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

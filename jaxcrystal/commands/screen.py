@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     at_least_1(arguments, "processes")
     density = None if arguments.density is None else _range(arguments.density)
 
+    from jaxcrystal.files import claim_folder
     from jaxcrystal.structures.screening import screen
     from jaxcrystal.structures.screening_files import (
         SCREENING_NAME,
@@ -85,7 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
         write_kept,
         write_screening,
     )
-    from jaxcrystal.structures.writers import claim_folder
 
     started = time.perf_counter()
     source = Path(arguments.source)

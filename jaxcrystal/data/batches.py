@@ -83,7 +83,6 @@ class BucketSampler:
         sites = {b: float(np.mean(num_sites[rows])) for b, rows in self._members.items()}
 
         shares = np.array([len(rows) / self._size[b] for b, rows in self._members.items()])
-        self.steps_per_epoch = shares.sum()
         exact = shares / shares.sum() * self._CYCLE
         visits = np.maximum(1, np.floor(exact)).astype(int)
         for position in np.argsort(visits - exact, kind="stable")[: max(0, self._CYCLE - visits.sum())]:

@@ -139,10 +139,6 @@ class Dataset:
                 )
         return {name: known[name] for name in names}
 
-    def structures_le(self, max_sites: int) -> "Dataset":
-        """Returns the structures of at most `max_sites` inequivalent sites."""
-        return self.select(self.num_sites <= max_sites)
-
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Writes one `.npz` file, complete or not at all.
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from jaxcrystal.data.dataset import Dataset, PreparedSites, stack
 from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import require_absent, write_text
 from jaxcrystal.io.readers import Record, parse, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
 
 _CHUNK = 64
+#: Characters of a library's message that are kept.
+_DETAIL = 300
 REJECTED_NAME = "rejected.csv"
 _REJECTED_COLUMNS = ["data", "id", "reason", "detail"]
 
@@ -141,18 +143,13 @@ def prepare_record(record: Record, max_sites: int) -> Outcome:
         except Rejected:
             raise
         except Exception as error:  # a library's parser may raise anything
-            raise Rejected(Reason.UNPARSABLE, _one_line(error)) from error
+            raise Rejected(Reason.UNPARSABLE, one_line(error, _DETAIL)) from error
         result = symmetrize(structure, max_sites)
     except Rejected as refusal:
         result = refusal
     except Exception as error:  # one odd structure must not stop a long run
-        result = Rejected(Reason.SYMMETRY_FAILED, _one_line(error))
+        result = Rejected(Reason.SYMMETRY_FAILED, one_line(error, _DETAIL))
     return record.source_id, record.properties, result
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300]
 
 
 def _prepare_chunk(records: list[Record], max_sites: int) -> list[Outcome]:

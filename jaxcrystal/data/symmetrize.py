@@ -1,15 +1,14 @@
 """A structure as its space group, lattice and one site of each orbit (design, section 2)."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import spglib
 from jaxtyping import Float, Int
 
 from jaxcrystal.data.dataset import PreparedSites
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.symmetry.detect import standard_dataset
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, TIE
 from jaxcrystal.symmetry.orbits import expand_orbit
@@ -74,7 +73,7 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
 def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:
     """Returns the lattice parameters of a conventional cell in float64.
 
-    As `symmetry.lattice.params_from_lengths_angles`, without the device's precision.
+    The inverse of `symmetry.lattice.host_lattice`.
 
     Args:
       lattice: [3, 3] rows are vectors in Å, any orientation.
@@ -112,21 +111,8 @@ def _atomic_numbers(structure: "Structure") -> Int[np.ndarray, " atoms"]:
 
 def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:
     """Returns spglib's data set with the group's first Hall number."""
-    before = os.environ.get("SPGLIB_WARNING")
-    os.environ["SPGLIB_WARNING"] = "OFF"  # its warnings go past Python into the progress bar
-    try:
-        found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC)
-        if found is not None:
-            hall_number = int(group_tables().hall_number[found.number])
-            if found.hall_number != hall_number:
-                found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC, hall_number=hall_number)
-    except Exception as error:  # spglib's own error type differs between its versions
-        raise Rejected(Reason.SYMMETRY_FAILED, f"spglib: {error}") from error
-    finally:
-        if before is None:
-            del os.environ["SPGLIB_WARNING"]
-        else:
-            os.environ["SPGLIB_WARNING"] = before
+    lattice, frac_coords, species = atoms
+    found = standard_dataset(lattice, species, frac_coords, SYMPREC)
     if found is None:
         raise Rejected(Reason.SYMMETRY_FAILED, "spglib finds no space group: atoms too close, or a flat cell")
     return found

@@ -1,6 +1,5 @@
 """Every figure of a set of samples, each with its denominator (evaluation conventions)."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from jaxcrystal.evaluation.symmetry_audit import symmetry_audit
 from jaxcrystal.structures.duplicates import TOLERANCES, novel, unique
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.symmetry.detect import SYMPREC
+from jaxcrystal.text import json_ready
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -150,7 +150,7 @@ def evaluate(
     table["known_as"] = [train[n].name if n >= 0 else "" for n in places] if train else [""] * len(samples)
     table["unique"] = is_unique.tolist()
     return Evaluation(
-        _plain(metrics), _plain(table), list(samples), features, list(reference), known, coverages
+        json_ready(metrics), json_ready(table), list(samples), features, list(reference), known, coverages
     )
 
 
@@ -271,15 +271,4 @@ def _table(
         "covers": covered.covers,
         "duplicate_of": ["" if place < 0 else samples[place].name for place in duplicates.tolist()],
     }
-    return {name: _plain(list(column)) for name, column in columns.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Returns the value with Python's own numbers, and None for what is not finite."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {name: json_ready(list(column)) for name, column in columns.items()}

@@ -1,6 +1,5 @@
 """Symmetry audit: the space group asked for against the one that spglib finds."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ from jaxtyping import Int
 
 from jaxcrystal.evaluation.descriptors import SYMPRECS
 from jaxcrystal.structures.entries import Entry
+from jaxcrystal.symmetry.supergroups import is_supergroup
 
 
 def symmetry_audit(
@@ -39,24 +39,3 @@ def symmetry_audit(
             "of": len(asked),
         }
     return figures
-
-
-def is_supergroup(group: int, of: int) -> bool:
-    """Returns whether a space-group type has the other one among its subgroups, at any index.
-
-    False for equal types. By pymatgen's table of maximal subgroups.
-    """
-    return of != group and of in _subgroups(group)
-
-
-@functools.cache
-def _subgroups(group: int) -> frozenset[int]:
-    from pymatgen.symmetry.groups import SYMM_DATA
-
-    found: set[int] = set()
-    waiting = [group]
-    while waiting:
-        below = set(SYMM_DATA["maximal_subgroups"][str(waiting.pop())]) - found
-        found |= below
-        waiting += below
-    return frozenset(found)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,22 +50,6 @@ def symbols(species: Int[np.ndarray, " atoms"] | Sequence[int]) -> list[str]:
     from pymatgen.core import Element
 
     return [Element.from_Z(int(number)).symbol for number in species]
-
-
-@lru_cache(maxsize=4096)
-def is_supergroup(space_group: int, other: int) -> bool:
-    """Returns whether a space group type is another one or has it among its subgroups.
-
-    Args:
-      space_group: 1-230.
-      other: 1-230.
-    """
-    from pymatgen.symmetry.groups import SpaceGroup
-
-    if space_group == other:
-        return True
-    whole, part = (SpaceGroup.from_int_number(number) for number in (space_group, other))
-    return bool(part.is_subgroup(whole))
 
 
 def formula(species: Int[np.ndarray, " atoms"]) -> str:

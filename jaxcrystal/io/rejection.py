@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from jaxcrystal.errors import JaxcrystalError
+
 
 class Reason(StrEnum):
     """One word a class of reason, as it stands in `rejected.csv`."""
@@ -15,7 +17,7 @@ class Reason(StrEnum):
     NOT_REBUILT = "not_rebuilt"
 
 
-class Rejected(Exception):
+class Rejected(JaxcrystalError):
     """A structure that cannot be used.
 
     Attributes:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
 from jaxcrystal.letters.similarity import log_similarity
-from jaxcrystal.symmetry.wyckoff import wyckoff_position, wyckoff_positions
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
 #: The letters of the sites of each element; elements are not named here.
 Assignment = tuple[tuple[str, ...], ...]
@@ -250,16 +250,6 @@ class Shares(Generic[Key]):
         }
         scale = (1.0 - _BLIND_SHARE) * sum(self._equal.values()) / sum(alike.values())
         return {key: _BLIND_SHARE * share + scale * alike.get(key, 0.0) for key, share in self._equal.items()}
-
-
-def is_legal(space_group: int, assignment: Assignment) -> bool:
-    """Returns whether no position without a free coordinate is used twice.
-
-    Raises:
-      RequestError: a letter that the group does not have.
-    """
-    used = Counter(letter for letters in assignment for letter in letters)
-    return all(n == 1 or wyckoff_position(space_group, letter).num_free > 0 for letter, n in used.items())
 
 
 def swaps(sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, ...]]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jaxcrystal.text import aligned
+
 #: Table 1 of the paper: the model, and 1,000 real structures of its training set. Coverage in
 #: the protocol called `paper` here.
 PAPER = {"COV-P": 0.972, "COV-R": 0.965, "FD CrystalNN": 0.102, "FD CGCNN": 0.682}
@@ -111,12 +113,7 @@ def text_table(metrics: dict[str, Any]) -> str:
     """Returns the rows as a table for the terminal."""
     head = Row("", "value", "of", "", "paper", "paper, real")
     rows = [head, *summary(metrics)]
-    widths = [max(len(getattr(row, name)) for row in rows) for name in ("name", "value", "of", "paper")]
-    return "\n".join(
-        f"{row.name:<{widths[0]}}  {row.value:>{widths[1]}}  {row.of:<{widths[2]}}  "
-        f"{row.paper:>{widths[3]}}  {row.real:>11}".rstrip()
-        for row in rows
-    )
+    return "\n".join(aligned([(x.name, x.value, x.of, x.paper, x.real) for x in rows], left=(0, 2)))
 
 
 def _both(found: dict[str, Any]) -> str:

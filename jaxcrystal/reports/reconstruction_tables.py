@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxcrystal.evaluation.matching import SPLITS
 from jaxcrystal.evaluation.reconstruction import Reconstruction, lattice_rows
+from jaxcrystal.text import aligned
 
 #: Rows of the table of lattice lengths; the others are in its file.
 _MAX_ROWS = 12
@@ -87,12 +88,5 @@ def _number(value: float) -> str:
 
 
 def _table(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {column for column, word in enumerate(rows[0]) if word in ("given", "target", "formula")}
-    return "\n".join(
-        "  ".join(
-            word.ljust(width) if column in left else word.rjust(width)
-            for column, (word, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    left = [column for column, word in enumerate(rows[0]) if word in ("given", "target", "formula")]
+    return "\n".join(aligned(rows, left))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jaxcrystal.requests.orders import Order
 from jaxcrystal.symmetry.groups import hermann_mauguin
+from jaxcrystal.text import aligned
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,7 @@ class FormulaPlan:
     def describe(self, max_rows: int = 20) -> str:
         """Returns the first rows as a table, and lines about the rest and the whole."""
         head = ("group", "letters", "units", "atoms", "free", "seen", "share", "count")
-        lines = [head, *(_line(row) for row in self.rows[:max_rows])]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-        text = [
-            "  ".join(
-                word.ljust(width) if column < 2 else word.rjust(width)
-                for column, (word, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        ]
+        text = aligned([head, *(_line(row) for row in self.rows[:max_rows])], left=(0, 1))
         rest = self.rows[max_rows:]
         if rest:
             share = 100 * sum(row.share for row in rest)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial, write_atomically, write_text
+from jaxcrystal.files import claim_folder, is_partial, write_atomically, write_text
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
 from jaxcrystal.structures.finished import Sample
@@ -60,12 +60,10 @@ class RunFolder:
         self.path = Path(path)
         wanted = {"format": FORMAT, "settings": json.loads(json.dumps(settings))}
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             if (self.path / RUN_NAME).exists():
                 self._require_same(wanted)
-            elif any(not is_partial(x) and x.name != RUN_NAME for x in self.path.iterdir()):
-                raise DataError(f"{self.path} is not empty: choose another --out, nothing is overwritten")
             else:
+                claim_folder(self.path, leftovers=True)
                 write_text(self.path / RUN_NAME, json.dumps(wanted, indent=1) + "\n")
         except OSError as error:
             raise DataError(f"cannot write to {self.path}: {error.strerror or error}") from error

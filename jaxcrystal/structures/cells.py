@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import spglib
 
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.structures.checks import MIN_DISTANCE, MIN_VOLUME
+from jaxcrystal.symmetry.detect import find_primitive_cell
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -51,12 +51,9 @@ def translation_primitive(structure: "Structure") -> "Structure":
     numbers = np.array(structure.atomic_numbers)
     if np.gcd.reduce(np.unique(numbers, return_counts=True)[1]) == 1:
         return structure
-    try:
-        found = spglib.find_primitive(
-            (structure.lattice.matrix, structure.frac_coords, numbers), symprec=_TRANSLATION_SYMPREC
-        )
-    except Exception:  # spglib's own error type differs between its versions
-        found = None
-    if found is None or len(found[2]) >= len(numbers):
+    found = find_primitive_cell(
+        structure.lattice.matrix, numbers, structure.frac_coords, _TRANSLATION_SYMPREC
+    )
+    if found is None or len(found[1]) >= len(numbers):
         return structure
-    return to_pymatgen(found[0], np.array(found[2]), found[1])
+    return to_pymatgen(*found)

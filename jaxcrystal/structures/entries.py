@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import Record, parse, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
@@ -141,13 +141,6 @@ def _arrays(record: Record) -> _Arrays | str:
         np.array(structure.atomic_numbers),
         np.array(structure.frac_coords),
     )
-
-
-def one_line(error: Exception) -> str:
-    """Returns an exception as one line of at most 200 characters."""
-    text = " ".join(str(error).split())
-    known = isinstance(error, DataError | Rejected)
-    return (text if known else f"{type(error).__name__}: {text}")[:200]
 
 
 def _of_dataset(dataset: Dataset) -> list[Entry]:

@@ -12,6 +12,7 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.screening import SCORES, Screened, Screening
+from jaxcrystal.text import aligned
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -74,11 +75,7 @@ def table(screening: Screening, max_rows: int = 16) -> str:
     head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES)
     rows = [head, *(_row(row) for row in kept[:max_rows])]
     shown = [n for n, name in enumerate(head) if n < len(head) - 2 or any(row[n] for row in rows[1:])]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
-    lines = [
-        "  ".join(row[n].ljust(widths[n]) if n in (1, 2) else row[n].rjust(widths[n]) for n in shown).rstrip()
-        for row in rows
-    ]
+    lines = aligned([[row[n] for n in shown] for row in rows], left=(1, 2))
     if len(kept) > max_rows:
         lines.append(f"... and {len(kept) - max_rows} more in {SCREENING_NAME}")
     counts = screening.counts

@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from jaxcrystal.errors import DataError, Status
-from jaxcrystal.io.convert import is_supergroup
 from jaxcrystal.structures.finished import STATUS_WORDS, Sample
+from jaxcrystal.symmetry.supergroups import is_supergroup
+from jaxcrystal.text import aligned
 
 SUMMARY_NAME = "summary.csv"
 COLUMNS = (
@@ -116,7 +117,7 @@ def describe(rows: Iterable[Row], max_rows: int = 16) -> tuple[str, list[str]]:
     lines += [
         "",
         f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å); {exact} in the group asked for, "
-        f"{higher - exact} in a supergroup of it; {_listed(formulas)}",
+        f"{higher} in a supergroup of it; {_listed(formulas)}",
     ]
     return "\n".join(lines), describe_failures(stopped)
 
@@ -149,15 +150,7 @@ def _chained(first: list[Row], rest: Iterator[Row]) -> Iterator[Row]:
 
 def _table(rows: list[Row]) -> list[str]:
     head = ("id", "letters", "group", "found", "a", "b", "c", "Å³/atom", "shortest", "valid")
-    cells = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
-    return [
-        "  ".join(
-            word.ljust(width) if column < 2 else word.rjust(width)
-            for column, (word, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
+    return aligned([head, *(_cells(row) for row in rows)], left=(0, 1))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

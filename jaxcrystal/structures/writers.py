@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcrystal.errors import DataError, RequestError
-from jaxcrystal.files import write_text
+from jaxcrystal.errors import RequestError
+from jaxcrystal.files import claim_folder, write_text
 from jaxcrystal.io.writers import write_cif, write_extxyz, write_json, write_poscar
 from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.summary import SUMMARY_NAME, summary_csv, summary_row
@@ -23,22 +23,6 @@ def parse_formats(text: str) -> tuple[str, ...]:
         if name not in FORMATS:
             raise RequestError(f"unknown format {name!r}: expected some of {', '.join(FORMATS)}")
     return formats
-
-
-def claim_folder(out: str | Path) -> Path:
-    """Makes the folder that results will be written to.
-
-    Raises:
-      DataError: it holds something already, or cannot be made.
-    """
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise DataError(f"{out} is not empty: choose another --out, nothing is overwritten")
-    except OSError as error:
-        raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
-    return out
 
 
 def write_samples(samples: Sequence[Sample], out: str | Path, formats: Sequence[str] = ("cif",)) -> Path:

@@ -1,18 +1,27 @@
-"""The space group of a structure: the one place that calls spglib's search."""
+"""The space group and the cells of a structure: the one place that calls spglib's search.
+
+spglib does not check for numbers that are not finite and ends the process on them, so no such
+structure reaches it: like one that it finds no symmetry in, it has no group and no other cell.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import spglib
 from jaxtyping import Float, Int
 
+from jaxcrystal.symmetry.groups import group_tables
+
 #: Å; tolerance with which the group is looked for, and the strict one beside it.
 SYMPREC = 0.1
-
-
 STRICT_SYMPREC = 0.01
+
+#: Lattice [3, 3] (rows are vectors, Å), species [n] and fractional coordinates [n, 3].
+Cell = tuple[Float[np.ndarray, "3 3"], Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]
+_T = TypeVar("_T")
 
 
 def find_group(
@@ -35,14 +44,71 @@ def find_orbits(
 
     Without a group, every atom is an orbit.
     """
-    with _quiet_spglib():
-        try:
-            found = spglib.get_symmetry_dataset((lattice, frac_coords, species), symprec=symprec)
-        except Exception:  # spglib's own error type differs between its versions
-            found = None
+    found = _search(spglib.get_symmetry_dataset, (lattice, species, frac_coords), symprec=symprec)
     if found is None:
         return 0, np.arange(len(species))
     return int(found.number), np.array(found.crystallographic_orbits)
+
+
+def standard_dataset(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    symprec: float,
+) -> Any:
+    """Returns spglib's data set in the setting of `group_tables`, None if it finds no group."""
+    cell = (lattice, species, frac_coords)
+    found = _search(spglib.get_symmetry_dataset, cell, symprec=symprec)
+    if found is None:
+        return None
+    hall_number = int(group_tables().hall_number[found.number])
+    if found.hall_number == hall_number:
+        return found
+    return _search(spglib.get_symmetry_dataset, cell, symprec=symprec, hall_number=hall_number)
+
+
+def find_primitive_cell(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    symprec: float,
+) -> Cell | None:
+    """Returns the primitive cell as spglib standardises it; None if it finds none."""
+    return _as_cell(_search(spglib.find_primitive, (lattice, species, frac_coords), symprec=symprec))
+
+
+def find_conventional_cell(
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+    symprec: float,
+) -> Cell | None:
+    """Returns the conventional cell, the atoms where they were; None if no group is found."""
+    cell = (lattice, species, frac_coords)
+    return _as_cell(
+        _search(spglib.standardize_cell, cell, to_primitive=False, no_idealize=True, symprec=symprec)
+    )
+
+
+def _search(search: Callable[..., _T], cell: Cell, **settings: Any) -> _T | None:
+    """Returns what a function of spglib finds, None if nothing or where it must not be asked."""
+    lattice, species, frac_coords = cell
+    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
+        return None
+    if np.linalg.matrix_rank(lattice) < 3:
+        return None
+    with _quiet_spglib():
+        try:
+            return search((lattice, frac_coords, species), **settings)
+        except Exception:  # spglib's own error type differs between its versions
+            return None
+
+
+def _as_cell(found: Any) -> Cell | None:
+    if found is None:
+        return None
+    lattice, frac_coords, species = found
+    return lattice, np.array(species), frac_coords
 
 
 @contextmanager

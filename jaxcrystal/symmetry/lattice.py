@@ -9,13 +9,14 @@ numbers stay in the slot of the first quantity they drive and the other slots ho
 metric tensor `lattice @ lattice.T`, so that only these tables know the family.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.environment import double_precision
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 
 LENGTH_SCALE = 10.0
@@ -51,18 +52,14 @@ FREE = TIE.any(axis=2)
 
 def free_params(space_group: Int[Array, ""] | int) -> Bool[Array, "6"]:
     """Returns which of the six lattice parameters the group leaves free."""
-    return jnp.asarray(FREE)[_family(space_group)]
+    return jnp.asarray(FREE)[jnp.asarray(group_tables().family)[space_group]]
 
 
 def lengths_and_cotangents(
     lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int
 ) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
     """Returns the lengths (Å) and the cotangents of the angles of the conventional cell."""
-    lattice_params = jnp.asarray(lattice_params)
-    family = _family(space_group)
-    dtype = lattice_params.dtype
-    full = lattice_params @ jnp.asarray(TIE, dtype)[family] + jnp.asarray(FIXED, dtype)[family]
-    return LENGTH_SCALE * jax.nn.softplus(full[:3] / LENGTH_SCALE), full[3:] / 10.0
+    return _lengths_and_cotangents(jnp, jnp.asarray(lattice_params), space_group)
 
 
 def lengths_angles(
@@ -86,45 +83,13 @@ def lattice_matrix(
     lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int
 ) -> Float[Array, "3 3"]:
     """Returns the conventional cell: rows are vectors in Å, a along x, b in the xy plane."""
-    lengths, cotangents = lengths_and_cotangents(lattice_params, space_group)
-    cos_alpha, cos_beta, cos_gamma = cotangents / jnp.sqrt(1.0 + cotangents**2)
-    sin_gamma = 1.0 / jnp.sqrt(1.0 + cotangents[2] ** 2)
-    c_y = (cos_alpha - cos_beta * cos_gamma) / sin_gamma
-    # Not real for angles that no cell has; the floor keeps gradients finite there.
-    c_z = jnp.sqrt(jnp.maximum(1.0 - cos_beta**2 - c_y**2, 1e-6))
-    zero, one = jnp.zeros_like(c_y), jnp.ones_like(c_y)
-    rows = jnp.stack([one, zero, zero, cos_gamma, sin_gamma, zero, cos_beta, c_y, c_z]).reshape(3, 3)
-    return rows * lengths[:, None]
+    return jnp.asarray(_lattice_matrix(jnp, jnp.asarray(lattice_params), space_group))
 
 
 def host_lattice(lattice_params: Float[np.ndarray, "6"], space_group: int) -> Float[np.ndarray, "3 3"]:
     """Returns `lattice_matrix` in float64 as a numpy array, for work on the host."""
-    with double_precision():
-        params = jnp.asarray(np.asarray(lattice_params, np.float64))
-        return np.asarray(_compiled_lattice(params, np.int32(space_group)))
-
-
-def params_from_lengths_angles(
-    lengths: Float[Array, "3"], angles: Float[Array, "3"], space_group: Int[Array, ""] | int
-) -> Float[Array, "6"]:
-    """Inverse of `lengths_angles`; lengths that the family ties are averaged.
-
-    Args:
-      lengths: [3] a, b, c in Å.
-      angles: [3] alpha, beta, gamma in degrees; those that the family fixes are ignored.
-      space_group: decides the family.
-    Returns:
-      [6] lattice parameters, 0 in slots that are not free.
-    """
-    lengths, angles = jnp.asarray(lengths), jnp.asarray(angles)
-    family = _family(space_group)
-    tie = jnp.asarray(TIE, lengths.dtype)[family]
-    lengths = tie[:3, :3] @ lengths / jnp.maximum(tie[:3, :3].sum(1), 1.0)
-    ratio = jnp.where(lengths > 0, lengths, 1.0) / LENGTH_SCALE
-    # log(expm1(x)) = x + log(1 - exp(-x)), which does not overflow.
-    from_lengths = LENGTH_SCALE * (ratio + jnp.log(-jnp.expm1(-ratio)))
-    from_angles = 10.0 / jnp.tan(jnp.radians(angles))
-    return jnp.where(free_params(space_group), jnp.concatenate([from_lengths, from_angles]), 0.0)
+    with np.errstate(all="ignore"):  # parameters of a sample that failed, as quietly as jax
+        return np.asarray(_lattice_matrix(np, np.asarray(lattice_params, np.float64), space_group))
 
 
 def metric_gradient(
@@ -135,8 +100,23 @@ def metric_gradient(
     return jnp.where(free_params(space_group)[:, None, None], jnp.moveaxis(jacobian, -1, 0), 0.0)
 
 
-_compiled_lattice = jax.jit(lattice_matrix)
+# The formulas are for both kinds of array; `xp` is numpy or jax.numpy.
 
 
-def _family(space_group: Int[Array, ""] | int) -> Array:
-    return jnp.asarray(group_tables().family)[space_group]
+def _lengths_and_cotangents(xp: Any, lattice_params: Any, space_group: Any) -> tuple[Any, Any]:
+    family = xp.asarray(group_tables().family)[space_group]
+    dtype = lattice_params.dtype
+    full = lattice_params @ xp.asarray(TIE, dtype)[family] + xp.asarray(FIXED, dtype)[family]
+    return LENGTH_SCALE * xp.logaddexp(full[:3] / LENGTH_SCALE, 0.0), full[3:] / 10.0
+
+
+def _lattice_matrix(xp: Any, lattice_params: Any, space_group: Any) -> Any:
+    lengths, cotangents = _lengths_and_cotangents(xp, lattice_params, space_group)
+    cos_alpha, cos_beta, cos_gamma = cotangents / xp.sqrt(1.0 + cotangents**2)
+    sin_gamma = 1.0 / xp.sqrt(1.0 + cotangents[2] ** 2)
+    c_y = (cos_alpha - cos_beta * cos_gamma) / sin_gamma
+    # Not real for angles that no cell has; the floor keeps gradients finite there.
+    c_z = xp.sqrt(xp.maximum(1.0 - cos_beta**2 - c_y**2, 1e-6))
+    zero, one = xp.zeros_like(c_y), xp.ones_like(c_y)
+    rows = xp.stack([one, zero, zero, cos_gamma, sin_gamma, zero, cos_beta, c_y, c_z]).reshape(3, 3)
+    return rows * lengths[:, None]

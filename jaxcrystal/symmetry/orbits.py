@@ -17,31 +17,6 @@ from jaxcrystal.symmetry.lattice import host_lattice
 from jaxcrystal.symmetry.wyckoff import coset_representatives, group_operations
 
 
-def site_stabilizer(
-    frac_coords: Float[np.ndarray, "3"],
-    lattice: Float[np.ndarray, "3 3"],
-    space_group: int,
-    merge_distance: float,
-) -> Bool[np.ndarray, " 48"]:
-    """Returns the operations that leave a site where it is, within a distance.
-
-    Operations are taken by rising distance, each with what it generates together with
-    those before it; one that would generate a lattice translation has no point fixed in
-    common with them and is left out.
-
-    Args:
-      frac_coords: [3] fractional in the conventional cell, any branch.
-      lattice: [3, 3] conventional cell, rows are vectors, Å.
-      space_group: 1-230.
-      merge_distance: images nearer than this are the site itself, Å.
-    Returns:
-      [MAX_OPS] the operations, a subgroup modulo the primitive lattice.
-    """
-    stabilizer = np.zeros(MAX_OPS, bool)
-    stabilizer[np.flatnonzero(_fixing_group(frac_coords, lattice, space_group, merge_distance)[0])] = True
-    return stabilizer
-
-
 def project_on_special_position(
     frac_coords: Float[np.ndarray, "3"],
     lattice: Float[np.ndarray, "3 3"],

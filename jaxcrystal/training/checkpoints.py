@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.training.step import TrainState
 
 FORMAT = 2
@@ -161,7 +161,7 @@ class Checkpoints:
             others = [n for n in self._manager.all_steps() if n != step]
             older = f"; without the folder {step} it resumes from step {max(others)}" if others else ""
             raise DataError(
-                f"cannot resume from step {step} in {self._folder}: {_one_line(error)}{older}"
+                f"cannot resume from step {step} in {self._folder}: {one_line(error)}{older}"
             ) from error
 
     @contextmanager
@@ -172,15 +172,10 @@ class Checkpoints:
             last = self.latest
             kept = "there is none yet" if last is None else f"that of step {last} is whole"
             raise DataError(
-                f"cannot write a checkpoint in {self._folder}: {_one_line(error)}; {kept}"
+                f"cannot write a checkpoint in {self._folder}: {one_line(error)}; {kept}"
             ) from error
 
 
 @jax.jit
 def _copied(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

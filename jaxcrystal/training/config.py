@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.models.network import NetworkConfig
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class DataConfig:
     train: str = "aflow"
     validation: str = ""
     max_sites: int = 20
-    min_space_group: int = 16
+    min_space_group: int = FIRST_SUPPORTED_GROUP
     device_gib: float = 1.0
     cond: str = ""
 

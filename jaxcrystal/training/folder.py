@@ -11,7 +11,7 @@ import numpy as np
 from jaxcrystal.config import ConfigError, load, to_dict, to_toml
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial, write_text
+from jaxcrystal.files import claim_folder, is_partial, write_text
 from jaxcrystal.model import Model
 from jaxcrystal.training.config import TrainConfig
 
@@ -29,9 +29,8 @@ def claim(config: TrainConfig, resume: bool) -> None:
             raise DataError(f"{out} holds no run to resume: there is no config.toml in it")
         _require_same(saved, config)
         _clean(out)
-    elif out.exists() and any(not is_partial(path) for path in out.iterdir()):
-        raise DataError(f"{out} is not empty: give another out=..., or --resume to go on with its run")
     else:
+        claim_folder(out, "give another out=..., or --resume to go on with its run", leftovers=True)
         write_text(saved, to_toml(config))
 
 

@@ -9,7 +9,8 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import Element, Lattice, Structure
 
 from jaxcrystal.cgcnn.graph import BatchSize, CgcnnConfig, ShellGraph, batches, build_graph
-from jaxcrystal.cgcnn.network import _periodic_table, apply, from_arrays, init_params, to_arrays
+from jaxcrystal.cgcnn.network import _periodic_table, apply, init_params
+from jaxcrystal.parameters import from_arrays, to_arrays
 
 CONFIG = CgcnnConfig(width=8, convolutions=2, hidden=12)
 ROOM = BatchSize(4, 160, 2400)

@@ -13,10 +13,11 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from jaxcrystal.cgcnn.energies import EnergyData, read_energies
 from jaxcrystal.cgcnn.fit import CgcnnTraining, fit, make_predict, mean_absolute_error
 from jaxcrystal.cgcnn.graph import CgcnnConfig
-from jaxcrystal.cgcnn.model import load_cgcnn, predict
+from jaxcrystal.cgcnn.model import load_cgcnn
 from jaxcrystal.cgcnn.train import main, rounded, save_weights
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError
+from tests.cgcnn.predicted import predict
 
 CONFIG = CgcnnConfig(width=16, convolutions=2, hidden=16)
 TRAINING = CgcnnTraining(epochs=150, crystals=8, learning_rate=1e-2, ema_decay=0.9)

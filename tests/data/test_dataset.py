@@ -27,7 +27,7 @@ def test_select_by_index_and_mask(aflow):
     for row, index in enumerate((7, 3, 3)):
         assert np.array_equal(chosen.frac_coords[chosen.sites(row)], aflow.frac_coords[aflow.sites(index)])
     assert len(aflow.select(aflow.supported)) == aflow.supported.sum()
-    assert aflow.structures_le(2).num_sites.max() == 2
+    assert aflow.select(aflow.num_sites <= 2).num_sites.max() == 2
     assert len(aflow.select(np.array([], int))) == 0
 
 

@@ -12,9 +12,10 @@ from jaxcrystal.data.symmetrize import params_of_lattice, symmetrize
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.io.rejection import Reason, Rejected
-from jaxcrystal.symmetry.lattice import lengths_angles, params_from_lengths_angles
+from jaxcrystal.symmetry.lattice import lengths_angles
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+from tests.crystals import params_from_lengths_angles
 
 
 def _letters(sites):

@@ -11,7 +11,6 @@ from pymatgen.core import Lattice, Structure
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
-from jaxcrystal.evaluation.symmetry_audit import is_supergroup
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.structures.entries import Entry, ordered
 
@@ -176,11 +175,3 @@ def test_activations_that_are_missing_are_left_out(known, cache, monkeypatch) ->
     assert [len(structures) for structures in calls] == [6 + len(known)]
     assert (found["samples"], found["reference"]) == (5, len(known))
     assert found["value"] > 0.0
-
-
-@pytest.mark.parametrize(
-    ("group", "of", "expected"),
-    [(225, 216, True), (225, 1, True), (225, 225, False), (216, 225, False), (62, 221, False), (2, 1, True)],
-)
-def test_supergroups(group, of, expected) -> None:
-    assert is_supergroup(group, of) is expected

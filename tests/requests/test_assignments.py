@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcrystal.errors import RequestError
-from jaxcrystal.letters.frequencies import LetterFrequencies, is_legal
+from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+from tests.letters.legal import is_legal
 
 #: All crystal systems and centrings; 47 has 27 letters, 61 has two fixed and one general one.
 GROUPS = (

@@ -10,13 +10,14 @@ from pymatgen.core import Composition
 
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
-from jaxcrystal.letters.frequencies import LetterFrequencies, is_legal
+from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.model import load_model
 from jaxcrystal.requests.formulas import ANY_GROUP, parse_formula, plan_formula, spread
 from jaxcrystal.requests.ranking import Ranking
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
+from tests.letters.legal import is_legal
 
 EMPTY = LetterFrequencies({})
 SYMBOL = st.sampled_from([s for s in SYMBOLS[1:] if s not in ("D", "T")])

@@ -16,8 +16,8 @@ from jaxcrystal.sampling import programs, stream
 from jaxcrystal.sampling.batches import shape_of
 from jaxcrystal.sampling.sample import sample, sample_orders, unseen_elements
 from jaxcrystal.structures.finished import Sample, Samples, finish
-from jaxcrystal.symmetry.lattice import params_from_lengths_angles
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
+from tests.crystals import params_from_lengths_angles
 
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
 

@@ -7,8 +7,9 @@ import spglib
 
 from jaxcrystal.errors import RequestError
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables, hermann_mauguin, space_group_number
-from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
+from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import centring_translations
+from tests.crystals import params_from_lengths_angles
 
 GROUPS = range(1, 231)
 

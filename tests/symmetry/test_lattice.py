@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from jaxcrystal.symmetry.groups import FAMILIES
 from jaxcrystal.symmetry.lattice import (
     free_params,
+    host_lattice,
     lattice_matrix,
     lengths_angles,
     metric,
     metric_gradient,
-    params_from_lengths_angles,
 )
+from tests.crystals import params_from_lengths_angles
 
 #: One group of each family, rhombohedral axes apart, and the parameters it leaves free.
 FAMILY_GROUPS = {
@@ -99,6 +100,25 @@ def test_matrix_is_that_of_pymatgen(family, x64):
         theirs = core.Lattice.from_parameters(*map(float, (*lengths, *angles)), vesta=True)
         assert np.allclose(ours, theirs.matrix, atol=1e-9)
         assert np.linalg.det(ours) == pytest.approx(theirs.volume)
+
+
+@each_family
+def test_on_the_host_as_on_the_device(family, x64):
+    number, _ = FAMILY_GROUPS[family]
+    for params in np.random.default_rng(5).normal(0.0, 15.0, (50, 6)):
+        lattice = host_lattice(params, number)
+        assert isinstance(lattice, np.ndarray)
+        assert lattice.dtype == np.float64
+        assert np.allclose(lattice, lattice_matrix(jnp.asarray(params), number), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_failed_sample_has_a_lattice_without_warnings(value):
+    """In float32 too, as samples come; warnings are errors here."""
+    for dtype in (np.float32, np.float64):
+        with np.errstate(over="ignore"):
+            params = np.full(6, value).astype(dtype)
+        assert host_lattice(params, 2).shape == (3, 3)
 
 
 @each_family
@@ -191,4 +211,4 @@ def test_precision_of_the_input_is_kept(dtype, x64):
     assert lattice_matrix(params, 2).dtype == dtype
     assert metric(params, 2).dtype == dtype
     assert metric_gradient(params, 2).dtype == dtype
-    assert params_from_lengths_angles(*lengths_angles(params, 2), 2).dtype == dtype
+    assert lengths_angles(params, 2)[0].dtype == dtype

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.environment import double_precision
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import lattice_matrix, params_from_lengths_angles
+from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import (
     centring_translations,
     expand_crystal,
     expand_orbit,
     project_on_special_position,
-    site_stabilizer,
 )
 from jaxcrystal.symmetry.wyckoff import group_operations, locate, wyckoff_position, wyckoff_positions
+from tests.crystals import operations_near, params_from_lengths_angles
 
 GROUPS = range(1, 231)
 MERGE_DISTANCE = 0.3
@@ -62,12 +62,14 @@ def _shortest(frac_coords, lattice):
 
 
 @pytest.mark.parametrize("number", GROUPS)
-def test_stabilizer_of_an_exact_site(number):
+def test_an_exact_site_stays(number):
     rng = np.random.default_rng(number)
     lattice = _lattice(number, rng)
     for position in wyckoff_positions(number):
         site = _generic_point(position, rng) + rng.integers(-2, 3, 3)
-        assert np.array_equal(site_stabilizer(site, lattice, number, 1e-5), position.stabilizer)
+        projected, site_ops = project_on_special_position(site, lattice, number, 1e-5)
+        assert np.allclose(projected, site, atol=1e-12)
+        assert np.array_equal(site_ops, position.site_ops)
 
 
 @pytest.mark.parametrize("number", GROUPS)
@@ -78,7 +80,7 @@ def test_projection_undoes_a_perturbation(number):
     for position in wyckoff_positions(number):
         exact = _generic_point(position, rng)
         # A generic point can be near a higher position by chance; 1e-3 Å makes that rare.
-        if not np.array_equal(site_stabilizer(exact, lattice, number, 0.02), position.stabilizer):
+        if not np.array_equal(operations_near(exact, lattice, number, 0.02), position.stabilizer):
             continue
         moved = exact + _displacement(rng, 1e-3, lattice)
         site, site_ops = project_on_special_position(moved, lattice, number, 4e-3)
@@ -101,10 +103,9 @@ def test_projection_near_special_positions(number, seed, distance):
     )
     site, site_ops = project_on_special_position(start, lattice, number, MERGE_DISTANCE)
 
-    for point in (start, site):
-        stabilizer = site_stabilizer(point, lattice, number, MERGE_DISTANCE)
-        members = np.flatnonzero(stabilizer)
-        assert stabilizer[group_tables().product[number][np.ix_(members, members)]].all()
+    stabilizer = operations_near(site, lattice, number, 1e-6)
+    members = np.flatnonzero(stabilizer)
+    assert stabilizer[group_tables().product[number][np.ix_(members, members)]].all()
     assert site_ops.sum() * len(members) == len(rotations)
     assert _residual(rotations[members] @ site + translations[members] - site, primitive).max() < 1e-9
     assert np.linalg.norm((site - start) @ lattice) < 4 * MERGE_DISTANCE
@@ -146,7 +147,6 @@ def test_a_site_between_two_mirrors_goes_to_where_they_cross():
     lattice = np.eye(3) * 8.0
     start = np.array([0.015, 0.31, 0.0175])  # images at 0.24 and 0.28 Å, the product at 0.37 Å
     line = wyckoff_position(47, "m")
-    assert np.array_equal(site_stabilizer(start, lattice, 47, 0.3), line.stabilizer)
     site, site_ops = project_on_special_position(start, lattice, 47, 0.3)
     assert np.allclose(site, [0.0, 0.31, 0.0], atol=1e-15)
     assert np.array_equal(site_ops, line.site_ops)

@@ -9,8 +9,9 @@ import spglib
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.symmetry import wyckoff
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
-from jaxcrystal.symmetry.orbits import expand_orbit, site_stabilizer
+from jaxcrystal.symmetry.orbits import expand_orbit
 from jaxcrystal.symmetry.wyckoff import group_operations, locate, wyckoff_position, wyckoff_positions
+from tests.crystals import operations_near
 
 GROUPS = range(1, 231)
 #: A cell of each family that no larger family allows, Å.
@@ -174,7 +175,7 @@ def test_letters_are_those_of_spglib(number):
         assert position.multiplicity == (kinds == kind).sum()
         standard = dataset.transformation_matrix @ cell[1][atom] + dataset.origin_shift
         _, site = locate(standard, number, letter, 1e-4)
-        found = site_stabilizer(site, _lattice(number), number, 1e-3)
+        found = operations_near(site, _lattice(number), number, 1e-3)
         assert np.array_equal(found, position.stabilizer)
 
 

@@ -4,11 +4,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import spglib
 from jaxtyping import Float, Int
 
 from jaxcrystal.io.convert import symbols, to_pymatgen
-from jaxcrystal.symmetry.detect import SYMPREC
+from jaxcrystal.symmetry.detect import SYMPREC, find_conventional_cell
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -51,12 +50,10 @@ def compact_cell(
 
 def conventional_cell(structure: "Structure") -> "Structure":
     """Returns the conventional cell as spglib chooses it (0.1 Å), the atoms where they were."""
-    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
-    found = spglib.standardize_cell(cell, to_primitive=False, no_idealize=True, symprec=SYMPREC)
-    if found is None:
-        return structure
-    lattice, frac_coords, species = found
-    return to_pymatgen(lattice, np.array(species), frac_coords)
+    found = find_conventional_cell(
+        structure.lattice.matrix, np.array(structure.atomic_numbers), structure.frac_coords, SYMPREC
+    )
+    return structure if found is None else to_pymatgen(*found)
 
 
 def element_table(elements: set[str]) -> dict[str, dict[str, Any]]:
@@ -73,14 +70,6 @@ def element_table(elements: set[str]) -> dict[str, dict[str, Any]]:
             "radius": round(float(covalent_radii[number]), 2) if known else _UNKNOWN_RADIUS,
         }
     return table
-
-
-def shortest_lattice_vector(structure: "Structure") -> float:
-    """Returns the distance of an atom to its own nearest image, Å."""
-    reduced = structure.lattice.get_lll_reduced_lattice().matrix
-    steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
-    lengths = np.linalg.norm(steps @ reduced, axis=1)
-    return float(lengths[lengths > 1e-6].min())
 
 
 def _lengths(lattice: np.ndarray) -> np.ndarray:

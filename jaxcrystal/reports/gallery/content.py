@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.reports.gallery.cells import (
-    compact_cell,
-    conventional_cell,
-    element_table,
-    shortest_lattice_vector,
-)
-from jaxcrystal.structures.cells import is_valid, shortest_distance
+from jaxcrystal.reports.gallery.cells import compact_cell, conventional_cell, element_table
+from jaxcrystal.structures.cells import is_valid, nearest_distance
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.symmetry.detect import SYMPREC, find_group
 from jaxcrystal.symmetry.groups import hermann_mauguin
@@ -144,7 +139,7 @@ def _look(pair: tuple[Entry, bool]) -> dict[str, Any]:
         values |= {
             "found_group": group,
             "valid": is_valid(structure) and not entry.failed,
-            "shortest_distance": min(shortest_distance(structure), shortest_lattice_vector(structure)),
+            "shortest_distance": nearest_distance(structure),
             "volume_per_atom": float(structure.volume) / len(structure),
         }
         if group:

@@ -1,0 +1,26 @@
+"""The parameters of a network as named arrays, as files hold them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def to_arrays(params: Any) -> dict[str, np.ndarray]:
+    """Returns parameters as one array for each path, such as `hidden/kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {"/".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Any:
+    """Returns the parameters that `to_arrays` was given, in float32."""
+    params: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *parents, name = path.split("/")
+        table = params
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[name] = jnp.asarray(array, jnp.float32)
+    return params

@@ -1,0 +1,64 @@
+"""The wrapper of spglib: what it finds, and what it keeps from spglib."""
+
+import numpy as np
+import pytest
+
+from jaxcrystal.symmetry.detect import (
+    find_conventional_cell,
+    find_group,
+    find_orbits,
+    find_primitive_cell,
+    standard_dataset,
+)
+from jaxcrystal.symmetry.groups import group_tables
+
+SALT = (
+    5.6 * np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]),
+    np.array([11, 17]),
+    np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
+)
+SEARCHES = (find_primitive_cell, find_conventional_cell, standard_dataset)
+
+
+def test_cells() -> None:
+    lattice, species, frac_coords = find_conventional_cell(*SALT, 0.1)
+    assert np.allclose(lattice @ lattice.T, 5.6**2 * np.eye(3))
+    assert sorted(species.tolist()) == [11] * 4 + [17] * 4
+    assert frac_coords.shape == (8, 3)
+    primitive = find_primitive_cell(lattice, species, frac_coords, 1e-5)
+    assert sorted(primitive[1].tolist()) == [11, 17]
+    assert abs(np.linalg.det(primitive[0])) == pytest.approx(5.6**3 / 4)
+
+
+def test_the_data_set_is_in_the_setting_of_the_tables() -> None:
+    """Diamond, whose origin has two choices."""
+    found = standard_dataset(SALT[0], np.array([6, 6]), np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]]), 0.1)
+    assert (found.number, found.hall_number) == (227, group_tables().hall_number[227])
+
+
+def _broken(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    lattice, species, frac_coords = (np.array(array) for array in SALT)
+    if case == "flat":
+        lattice[2] = lattice[0] + lattice[1]
+    elif case == "same place":
+        frac_coords[1], species[1] = frac_coords[0], species[0]
+    elif case == "no atoms":
+        return lattice, species[:0], frac_coords[:0]
+    else:
+        where, value = case.split()
+        (lattice if where == "lattice" else frac_coords)[1, 1] = float(value)
+    return lattice, species, frac_coords
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["lattice nan", "lattice inf", "coords nan", "coords -inf", "flat", "same place", "no atoms"],
+)
+def test_nothing_is_found_and_nothing_is_printed(case: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """spglib ends the process on numbers that are not finite, and prints warnings past Python."""
+    lattice, species, frac_coords = _broken(case)
+    assert find_group(lattice, species, frac_coords, 0.1) == 0
+    group, first = find_orbits(lattice, species, frac_coords, 0.1)
+    assert (group, first.tolist()) == (0, list(range(len(species))))
+    assert [search(lattice, species, frac_coords, 0.1) for search in SEARCHES] == [None] * 3
+    assert capfd.readouterr() == ("", "")

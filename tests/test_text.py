@@ -1,0 +1,23 @@
+"""Tables and JSON values."""
+
+import json
+
+import numpy as np
+
+from jaxcrystal.text import aligned, json_ready
+
+
+def test_columns_are_as_wide_as_their_longest_word_and_lines_end_with_a_word() -> None:
+    rows = [("id", "formula", "Å"), ("1", "BaTiO3", "4.01"), ("12", "Cu", "")]
+    assert aligned(rows, left=(1,)) == ["id  formula     Å", " 1  BaTiO3   4.01", "12  Cu"]
+
+
+def test_json_has_no_nan_and_no_numpy() -> None:
+    value = {
+        "a": [np.float32(0.5), float("nan")],
+        "b": (np.int64(3), np.inf),
+        "c": {"d": np.bool_(True), "e": "x"},
+    }
+    ready = json_ready(value)
+    assert ready == {"a": [0.5, None], "b": [3, None], "c": {"d": True, "e": "x"}}
+    assert json.loads(json.dumps(ready, allow_nan=False)) == ready
