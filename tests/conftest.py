@@ -3,15 +3,9 @@
 JAX_COMPILATION_CACHE_DIR=FOLDER keeps the compiled programs for the next run of the tests.
 """
 
-import ctypes
-import gc
-import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
-import jax
 import pytest
 from hypothesis import HealthCheck, settings
 from pymatgen.core import Lattice, Structure
@@ -22,9 +16,9 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import double_precision
 from jaxcrystal.model import Model
 from jaxcrystal.requests.orders import make_order
-from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.finished import Samples
+from tests import programs
 from tests.tiny import make_tiny_model
 
 # Compilation makes first examples slow, and a failure must come back on the next run.
@@ -39,31 +33,13 @@ settings.load_profile("jaxcrystal")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Shares compiled programs among the processes of the tests and the commands that they start.
-
-    They inherit the environment. Without a folder from outside it lasts for this run of the
-    tests, so that what an earlier one compiled hides nothing.
-    """
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        folder = tempfile.TemporaryDirectory(prefix="jaxcrystal-programs-", ignore_cleanup_errors=True)
-        config.add_cleanup(folder.cleanup)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    # XLA takes its own tuning flags in a stored program for features that the processor lacks.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"):
-        jax.config.update(name, type(getattr(jax.config, name) or "")(os.environ[name.upper()]))
+    programs.share(config)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _let_programs_go() -> Iterator[None]:
-    """A module leaves no compiled programs in memory; the next one reads those it shares from the folder."""
     yield
-    programs.compiled.cache_clear()
-    jax.clear_caches()
-    gc.collect()
-    if sys.platform == "linux":  # glibc keeps what was freed
-        ctypes.CDLL(None).malloc_trim(0)
+    programs.let_go()
 
 
 @pytest.fixture
