@@ -64,7 +64,7 @@ def quick(tiny_model) -> LangevinConfig:
 def samples(tiny_model, quick) -> Samples:
     """Two perovskites and two salts of a network too small to know anything, with every step on their way."""
     orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(225, {"Na": "a", "Cl": "b"})]
-    return sample_orders(orders, 2, tiny_model, 0, quick, progress=False)
+    return sample_orders(orders, 2, tiny_model, 0, quick, batch_size=4, progress=False)
 
 
 @pytest.fixture(scope="session")
