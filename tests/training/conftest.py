@@ -6,19 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcrystal.data.prepare import load_or_prepare
 from tests.training.runs import small_config
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def prototypes(tmp_path_factory):
+def prototypes(aflow, tmp_path_factory):
     """The embedded structures of exactly two sites in groups >= 16, so that one size is compiled."""
-    dataset = load_or_prepare("aflow")
-    chosen = np.flatnonzero((dataset.num_sites == 2) & dataset.supported)[:24]
+    chosen = np.flatnonzero((aflow.num_sites == 2) & aflow.supported)[:24]
     path = tmp_path_factory.mktemp("data") / "two.npz"
-    dataset.select(chosen).save(path)
+    aflow.select(chosen).save(path)
     return str(path)
 
 
