@@ -1,7 +1,4 @@
-"""Settings and fixtures of all tests.
-
-JAX_COMPILATION_CACHE_DIR=FOLDER keeps the compiled programs for the next run of the tests.
-"""
+"""Settings and fixtures of all tests."""
 
 import warnings
 from collections.abc import Iterator

@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import os
-import sys
 import tempfile
 
 import jax
@@ -38,5 +37,6 @@ def let_go() -> None:
     programs.compiled.cache_clear()
     jax.clear_caches()
     gc.collect()
-    if sys.platform == "linux":  # glibc keeps to itself what was freed
-        ctypes.CDLL(None).malloc_trim(0)
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc keeps to itself what was freed
+        library.malloc_trim(0)
