@@ -2,7 +2,8 @@
 # make test    the whole test suite;  make lint    ruff and mypy
 # make clean   remove .venv, demo/ and the caches
 #
-# PYTHON=python3.12 chooses the interpreter, TESTS and PYTEST_FLAGS what is run.
+# PYTHON=python3.12 chooses the interpreter, TESTS and PYTEST_FLAGS what is run;
+# JAX_COMPILATION_CACHE_DIR=FOLDER keeps what the tests compile for the next run of them.
 
 VENV ?= .venv
 TESTS ?= tests

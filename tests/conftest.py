@@ -15,6 +15,7 @@ from jaxcrystal.model import Model
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.finished import Samples
+from tests import programs
 from tests.tiny import make_tiny_model
 
 # Compilation makes first examples slow, and a failure must come back on the next run.
@@ -26,6 +27,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("jaxcrystal")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    programs.share(config)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _let_programs_go() -> Iterator[None]:
+    yield
+    programs.let_go()
 
 
 @pytest.fixture
@@ -50,7 +61,7 @@ def quick(tiny_model) -> LangevinConfig:
 def samples(tiny_model, quick) -> Samples:
     """Two perovskites and two salts of a network too small to know anything, with every step on their way."""
     orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(225, {"Na": "a", "Cl": "b"})]
-    return sample_orders(orders, 2, tiny_model, 0, quick, progress=False)
+    return sample_orders(orders, 2, tiny_model, 0, quick, batch_size=4, progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -209,7 +209,7 @@ def test_sample_from_a_file_of_orders(model_folder, tmp_path, capsys) -> None:
         '[[order]]\nspace_group = [221, 225]\nwyckoff = {Ba = "a", Ti = "b", O = "c"}\ncount = 2\n'
     )
     command = ["sample", str(orders), "--model", str(model_folder), "--out", str(tmp_path / "out")]
-    command += ["--steps-per-level", "2", "--batch-size", "4"]
+    command += ["--steps-per-level", "2", "--batch-size", "4", "--tau", "0.1"]
     assert cli.main(command) == 0
     assert [row["requested_group"] for row in read_summary(tmp_path / "out")] == ["221"] * 2 + ["225"] * 2
     capsys.readouterr()

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 
-from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.evaluation.fingerprints import featurize
 from jaxcrystal.evaluation.matching import rms_distances, rms_distances_to_others
 from jaxcrystal.evaluation.reconstruction import reconstruct
@@ -76,8 +75,8 @@ def test_matches(address, prototypes) -> None:
         assert np.isfinite(here).sum() > 10
 
 
-def test_a_reconstruction(address) -> None:
-    targets = Targets.from_dataset(choose(load_or_prepare("aflow"), 8, max_sites=2))
+def test_a_reconstruction(address, aflow) -> None:
+    targets = Targets.from_dataset(choose(aflow, 8, max_sites=2))
     here, there = (
         reconstruct(targets, "letters", 2, make_tiny_model(), random_start=True, **how)
         for how in ({"processes": 1}, {"dask": address})

@@ -208,19 +208,6 @@ def test_several_processes_give_the_same(tmp_path, monkeypatch) -> None:
     assert len(set(two.volume.tolist())) == 10
 
 
-def test_on_a_cluster(tmp_path) -> None:
-    distributed = pytest.importorskip("distributed")
-    entries = [Entry(str(n), rocksalt(5.0 + 0.1 * n).get_primitive_structure()) for n in range(4)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
-        ) as cluster:
-            found = featurize(entries, cache=tmp_path / "a", dask=cluster.scheduler_address)
-    here = featurize(entries, cache=tmp_path / "b", processes=1)
-    np.testing.assert_array_equal(found.structure, here.structure)
-
-
 def test_where_the_cache_is(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("JAXCRYSTAL_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"

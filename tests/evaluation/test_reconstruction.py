@@ -11,7 +11,6 @@ from pymatgen.core import Lattice, Structure
 
 from jaxcrystal import cli
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.evaluation import reconstruction
 from jaxcrystal.evaluation.reconstruction import (
@@ -250,9 +249,9 @@ def test_random_starts_match_as_in_a_direct_loop(targets, tiny) -> None:
 
 
 @pytest.mark.parity
-def test_rates_of_50_prototypes_are_those_of_a_direct_loop(tiny) -> None:
+def test_rates_of_50_prototypes_are_those_of_a_direct_loop(aflow, tiny) -> None:
     """Against the library's own structures, and samples as full cells: nothing of `Targets` is used."""
-    targets = Targets.from_dataset(choose(load_or_prepare("aflow"), 50, max_sites=4))
+    targets = Targets.from_dataset(choose(aflow, 50, max_sites=4))
     found = reconstruct(targets, "letters", 2, tiny, random_start=True, processes=1)
     known = dict(read_structures("aflow"))
     matcher = StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10)

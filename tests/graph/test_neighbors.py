@@ -1,6 +1,5 @@
 """The neighbour search against pymatgen's, on prototypes and on cells no crystal has."""
 
-import warnings
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from pymatgen.core import Lattice
 
 from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.prepare import prepare
 from jaxcrystal.environment import double_precision
 from jaxcrystal.errors import Status
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
@@ -98,13 +96,9 @@ def row(batch, index):
 
 
 @pytest.fixture(scope="module")
-def prototypes(tmp_path_factory) -> tuple[Dataset, list[list[Expected]]]:
+def prototypes(aflow) -> tuple[Dataset, list[list[Expected]]]:
     """pymatgen's AFLOW prototypes of groups 16 and more, and their neighbours."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        report = prepare("aflow", tmp_path_factory.mktemp("aflow") / "aflow.npz", processes=1, progress=False)
-    dataset = Dataset.load(report.out)
-    dataset = dataset.select(np.flatnonzero(dataset.space_group >= 16))
+    dataset = aflow.select(np.flatnonzero(aflow.space_group >= 16))
     # Written out from the letters: each atom once.
     max_nodes = int(dataset.num_sites.max())
     crystals = to_crystals(dataset, range(len(dataset)), max_nodes, True, np.float64)

@@ -19,6 +19,12 @@ NUM_SPHERICAL, NUM_RADIAL = 7, 6
 DISTANCES = np.concatenate([np.geomspace(1e-6, 0.05, 40), np.linspace(0.0, 1.0, 161)])
 
 
+#: Compiled: step by step, each step is a program.
+bessel_basis = jax.jit(spherical_bessel_basis, static_argnums=(1, 2))
+harmonics_of = jax.jit(real_harmonics, static_argnums=1)
+basis_of = jax.jit(radial_basis)
+
+
 def reference_basis(x):
     """[n, num_spherical, num_radial] sqrt(2) / |j_{l+1}(z)| j_l(z x) by scipy."""
     values = [
@@ -45,7 +51,7 @@ def test_zeros_are_zeros_in_order():
 @pytest.mark.parity
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-12), (jnp.float32, 1e-6)])
 def test_bessel_basis_is_that_of_scipy(dtype, tolerance, x64):
-    values = spherical_bessel_basis(jnp.asarray(DISTANCES, dtype), NUM_SPHERICAL, NUM_RADIAL)
+    values = bessel_basis(jnp.asarray(DISTANCES, dtype), NUM_SPHERICAL, NUM_RADIAL)
     assert values.dtype == dtype
     expected = reference_basis(np.asarray(jnp.asarray(DISTANCES, dtype), np.float64))
     deviation = np.abs(np.asarray(values) - expected).max()
@@ -57,13 +63,13 @@ def test_bessel_basis_is_orthonormal(x64):
     """∫ x² f_ln f_lm dx = δ_nm on [0, 1] (DimeNet, eq. 6)."""
     points, weights = np.polynomial.legendre.leggauss(200)
     x = (points + 1) / 2
-    basis = np.asarray(spherical_bessel_basis(jnp.asarray(x), NUM_SPHERICAL, NUM_RADIAL))
+    basis = np.asarray(bessel_basis(jnp.asarray(x), NUM_SPHERICAL, NUM_RADIAL))
     gram = np.einsum("x,xln,xlm->lnm", weights / 2 * x**2, basis, basis)
     assert np.allclose(gram, np.eye(NUM_RADIAL), atol=1e-10)
 
 
 def test_bessel_basis_beyond_the_cutoff_is_its_end():
-    basis = spherical_bessel_basis(jnp.array([1.0, 1.5]), NUM_SPHERICAL, NUM_RADIAL)
+    basis = bessel_basis(jnp.array([1.0, 1.5]), NUM_SPHERICAL, NUM_RADIAL)
     assert np.array_equal(basis[0], basis[1])
     assert np.abs(basis[0]).max() < 1e-4
 
@@ -76,7 +82,7 @@ def test_addition_theorem(dtype, tolerance, x64):
     v[:20], v[20:40] = u[:20], -u[20:40]  # cos θ = 1 and -1
     u, v = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (u, v))
     order = 8
-    ours = [real_harmonics(jnp.asarray(a, dtype), order) for a in (u, v)]
+    ours = [harmonics_of(jnp.asarray(a, dtype), order) for a in (u, v)]
     for degree in range(order + 1):
         first, second = (a[:, degree**2 : (degree + 1) ** 2] for a in ours)
         assert first.shape == (300, 2 * degree + 1)
@@ -91,7 +97,7 @@ def test_harmonics_are_those_of_scipy(x64):
     u = rng.normal(size=(50, 3))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     theta, phi = np.arccos(u[:, 2]), np.arctan2(u[:, 1], u[:, 0])
-    harmonics = real_harmonics(jnp.asarray(u), 6)
+    harmonics = harmonics_of(jnp.asarray(u), 6)
     for degree in range(7):
         values = harmonics[:, degree**2 : (degree + 1) ** 2]
         scale = np.sqrt(4 * np.pi / (2 * degree + 1))
@@ -102,7 +108,7 @@ def test_harmonics_are_those_of_scipy(x64):
 
 
 def test_harmonics_of_no_direction():
-    harmonics = real_harmonics(jnp.zeros((2, 3)), 3)
+    harmonics = harmonics_of(jnp.zeros((2, 3)), 3)
     assert (harmonics[:, 0] == 1).all()
     assert not harmonics[:, 1:].any()
 
@@ -112,10 +118,11 @@ def test_harmonics_of_no_direction():
 def test_envelope_ends_smoothly(exponent, x64):
     """1 at 0; 0 with two derivatives at 1, and beyond; never rising."""
 
+    @jax.jit
     def value(x):
         return envelope(x, exponent)
 
-    first, second = jax.grad(value), jax.grad(jax.grad(value))
+    first, second = jax.jit(jax.grad(value)), jax.jit(jax.grad(jax.grad(value)))
     assert value(jnp.array(0.0)) == 1.0
     for x in (1.0 - 1e-9, 1.0, 1.0 + 1e-9, 3.0):
         assert abs(value(jnp.array(x))) < 1e-14
@@ -127,9 +134,9 @@ def test_envelope_ends_smoothly(exponent, x64):
 @pytest.mark.grad
 def test_radial_basis_and_gradient(x64):
     x, frequencies = jnp.linspace(0.06, 1.0, 30), np.pi * jnp.arange(1.0, 7.0)
-    values = radial_basis(x, frequencies)
+    values = basis_of(x, frequencies)
     assert np.allclose(values, np.sin(np.outer(x, frequencies)) / np.asarray(x)[:, None])
     step = 1e-6
-    slope = jax.vmap(jax.jacfwd(lambda x: radial_basis(x, frequencies)))(x)
-    change = (radial_basis(x + step, frequencies) - radial_basis(x - step, frequencies)) / (2 * step)
+    slope = jax.jit(jax.vmap(jax.jacfwd(lambda x: radial_basis(x, frequencies))))(x)
+    change = (basis_of(x + step, frequencies) - basis_of(x - step, frequencies)) / (2 * step)
     assert np.allclose(slope, change, rtol=1e-6, atol=1e-6)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -142,6 +142,11 @@ def example(space_group):
 build = jax.jit(build_multigraph, static_argnums=(1, 2))
 
 
+@partial(jax.jit, static_argnums=0)
+def outputs_of(model, params, graph, log_sigma):
+    return model.apply({"params": params}, graph, log_sigma)
+
+
 def network(backtracking):
     return DimeNet(dataclasses.replace(SMALL, backtracking=backtracking), GRAPH.cutoff)
 
@@ -181,7 +186,7 @@ def test_triplets_on_the_way_back_matter(x64):
     """The two settings differ, so that a test that passes for both says something."""
     graph = example(62)
     with_back, without = (
-        network(setting).apply({"params": parameters()}, graph, jnp.zeros(2)) for setting in (True, False)
+        outputs_of(network(setting), parameters(), graph, jnp.zeros(2)) for setting in (True, False)
     )
     assert np.abs(with_back - without)[np.asarray(graph.edges.mask)].max() > 1e-3
 
@@ -217,12 +222,12 @@ def test_the_last_output_alone_leaves_the_others_out(x64):
     last = DimeNet(dataclasses.replace(SMALL, last_output_only=True), GRAPH.cutoff)
     final = f"OutputBlock_{SMALL.blocks}"
     kept = {name: leaf for name, leaf in params.items() if not name.startswith("OutputBlock")}
-    found = last.apply({"params": kept | {"OutputBlock_0": params[final]}}, graph, jnp.array(LOG_SIGMA))
+    found = outputs_of(last, kept | {"OutputBlock_0": params[final]}, graph, jnp.array(LOG_SIGMA))
     silent = {
         name: jax.tree.map(jnp.zeros_like, leaf) if "OutputBlock" in name and name != final else leaf
         for name, leaf in params.items()
     }
-    expected = every.apply({"params": silent}, graph, jnp.array(LOG_SIGMA))
+    expected = outputs_of(every, silent, graph, jnp.array(LOG_SIGMA))
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
@@ -369,15 +374,13 @@ def test_network_is_that_of_pytorch_geometric(backtracking, x64):
     variant = "with_backtracking" if backtracking else "without_backtracking"
     positions = jnp.asarray(goldens["positions"])
     degree = len(positions) + 1  # some slots stay empty
-    _, rows = molecule_graph(positions, goldens, settings["cutoff"], degree)
 
-    @jax.jit
     def run(positions):
-        graph, _ = molecule_graph(positions, goldens, settings["cutoff"], degree)
+        graph, rows = molecule_graph(positions, goldens, settings["cutoff"], degree)
         energy, seen = model.apply({"params": params}, graph, capture_intermediates=True)
-        return energy[0], seen["intermediates"]
+        return energy[0], (seen["intermediates"], rows)
 
-    (energy, seen), gradient = jax.value_and_grad(run, has_aux=True)(positions)
+    (energy, (seen, rows)), gradient = jax.jit(jax.value_and_grad(run, has_aux=True))(positions)
     pairs = {"energy": (energy, goldens[f"{variant}/energy"][0])}
     pairs["gradient"] = (gradient, goldens[f"{variant}/energy_gradient"])
     pairs["embedding"] = (seen["EmbeddingBlock_0"]["__call__"][0][rows], goldens[f"{variant}/embedding"])

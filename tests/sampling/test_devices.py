@@ -19,6 +19,8 @@ from tests.tiny import make_tiny_model
 
 if sys.argv[1] == "cores":
     use_all_cores()
+    print(json.dumps([jax.device_count(), num_cpus()]))
+    sys.exit()
 model = make_tiny_model()
 config = LangevinConfig(model.schedule, steps_per_level=2, trajectory_every=1)
 orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(62, {"Na": 2, "Cl": 1}, "free")]
@@ -27,7 +29,7 @@ digest = hashlib.sha256()
 for crystal in crystals:
     for array in (crystal.lattice, crystal.frac_coords, *crystal.trajectory[0][1:4]):
         digest.update(array.tobytes())
-print(json.dumps([jax.device_count(), num_cpus(), digest.hexdigest()]))
+print(json.dumps([jax.device_count(), digest.hexdigest()]))
 """
 
 
@@ -45,14 +47,14 @@ def run(argument: str = "", **variables: str) -> list:
 
 @pytest.mark.compile
 def test_crystals_do_not_depend_on_the_number_of_devices() -> None:
-    (one, _, expected), (four, _, found) = (run(JAX_NUM_CPU_DEVICES=count) for count in ("1", "4"))
+    (one, expected), (four, found) = (run(JAX_NUM_CPU_DEVICES=count) for count in ("1", "4"))
     assert (one, four) == (1, 4)
     assert found == expected
 
 
 @pytest.mark.compile
 def test_every_core_is_a_device_where_that_is_asked_for() -> None:
-    count, cores, _ = run("cores")
+    count, cores = run("cores")
     assert count == cores
     # What the user has set is left alone.
     assert run("cores", XLA_FLAGS="--xla_force_host_platform_device_count=3")[0] == 3

@@ -34,7 +34,3 @@ def test_time_is_proportional_to_the_work(tiny_model, monkeypatch) -> None:
     assert hours(12800, 20) == pytest.approx(2 * hours(6400, 20), rel=0.01)
     assert hours(6400, 40) == pytest.approx(2 * hours(6400, 20), rel=0.01)
     assert hours(6400, 20, best_of=3) == pytest.approx(3 * hours(6400, 20), rel=0.01)
-
-
-def test_rate_of_this_machine() -> None:
-    assert 1e8 < run_time._product_rate() < 1e16

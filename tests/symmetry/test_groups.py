@@ -1,5 +1,6 @@
 """The group tables against spglib's database, and their algebra."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,8 +11,7 @@ from jaxcrystal.symmetry.groups import FAMILIES, group_tables, hermann_mauguin, 
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import centring_translations
 from tests.crystals import params_from_lengths_angles
-
-GROUPS = range(1, 231)
+from tests.groups import GROUPS, each_group
 
 
 def _operations(number):
@@ -33,7 +33,7 @@ def _lattice_residual(vectors, primitive):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_operations_with_centring_are_those_of_spglib(number):
     rotations, translations = _operations(number)
     centring = centring_translations(number)
@@ -45,7 +45,7 @@ def test_operations_with_centring_are_those_of_spglib(number):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_setting_is_the_first_hall_number(number):
     hall_number = int(group_tables().hall_number[number])
     assert spglib.get_spacegroup_type(hall_number).number == number
@@ -59,7 +59,7 @@ def test_settings_are_the_agreed_ones():
     assert {choices[n] for n in (48, 50, 59, 68, 70, 141, 201, 227, 228)} == {"1"}
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_product_and_inverse_tables(number):
     tables = group_tables()
     rotations, translations = _operations(number)
@@ -75,7 +75,7 @@ def test_product_and_inverse_tables(number):
     assert not product[inverse, np.arange(num_ops)].any()
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_primitive_lattice(number):
     tables = group_tables()
     rotations, _ = _operations(number)
@@ -86,11 +86,17 @@ def test_primitive_lattice(number):
     assert len(centring_translations(number)) == tables.num_centring[number]
 
 
-@pytest.mark.parametrize("number", GROUPS)
-def test_cartesian_rotations(number, x64):
+@jax.jit
+def _lattice(lengths, angles, number):
+    return lattice_matrix(params_from_lengths_angles(lengths, angles, number), number)
+
+
+@pytest.mark.usefixtures("x64")
+@each_group
+def test_cartesian_rotations(number):
     rng = np.random.default_rng(number)
     lengths, angles = jnp.array(rng.uniform(3, 15, 3)), jnp.array(rng.uniform(75, 110, 3))
-    lattice = np.asarray(lattice_matrix(params_from_lengths_angles(lengths, angles, number), number))
+    lattice = np.asarray(_lattice(lengths, angles, number))
     rotations, translations = _operations(number)
     cart_rotations = group_tables().cart_rotations[number, : len(rotations)]
     assert np.allclose(cart_rotations @ cart_rotations.transpose(0, 2, 1), np.eye(3), atol=1e-12)
@@ -137,7 +143,7 @@ def test_symbols(symbol, number):
     assert space_group_number(symbol) == number
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_symbol_roundtrip(number):
     assert space_group_number(hermann_mauguin(number)) == number
 

@@ -7,16 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxcrystal.symmetry import lattice
 from jaxcrystal.symmetry.groups import FAMILIES
-from jaxcrystal.symmetry.lattice import (
-    free_params,
-    host_lattice,
-    lattice_matrix,
-    lengths_angles,
-    metric,
-    metric_gradient,
+from tests import crystals
+
+#: Compiled once, for every group: step by step, each step is a program.
+free_params, lattice_matrix, lengths_angles, metric, metric_gradient, params_from_lengths_angles = (
+    jax.jit(function)
+    for function in (
+        lattice.free_params,
+        lattice.lattice_matrix,
+        lattice.lengths_angles,
+        lattice.metric,
+        lattice.metric_gradient,
+        crystals.params_from_lengths_angles,
+    )
 )
-from tests.crystals import params_from_lengths_angles
+host_lattice = lattice.host_lattice
 
 #: One group of each family, rhombohedral axes apart, and the parameters it leaves free.
 FAMILY_GROUPS = {
@@ -61,7 +68,7 @@ def test_roundtrip(family, x64):
 def test_free_params(family):
     number, free = FAMILY_GROUPS[family]
     assert free_params(number).tolist() == free
-    assert jax.jit(free_params)(number).tolist() == free
+    assert lattice.free_params(number).tolist() == free
 
 
 @pytest.mark.property
@@ -126,9 +133,9 @@ def test_metric_is_that_of_the_matrix(family, x64):
     number, _ = FAMILY_GROUPS[family]
     lengths, angles = _random_cell(family, np.random.default_rng(2))
     params = params_from_lengths_angles(lengths, angles, number)
-    lattice = np.asarray(lattice_matrix(params, number))
-    assert np.allclose(metric(params, number), lattice @ lattice.T, rtol=1e-12, atol=1e-10)
-    assert lattice[0, 1] == lattice[0, 2] == lattice[1, 2] == 0.0
+    vectors = np.asarray(lattice_matrix(params, number))
+    assert np.allclose(metric(params, number), vectors @ vectors.T, rtol=1e-12, atol=1e-10)
+    assert vectors[0, 1] == vectors[0, 2] == vectors[1, 2] == 0.0
 
 
 @each_family
@@ -153,8 +160,8 @@ def test_matrix_gradient_is_finite_where_no_cell_exists():
     """Angles such as (150, 20, 90) close no cell; sampling can come by them."""
     params = jnp.array([5.0, 5.0, 5.0, -17.3, 27.5, 0.0])
     assert np.isfinite(lattice_matrix(params, 2)).all()
-    assert np.isfinite(jax.jacfwd(lattice_matrix)(params, 2)).all()
-    assert np.isfinite(jax.jacrev(lattice_matrix)(params, 2)).all()
+    assert np.isfinite(jax.jit(jax.jacfwd(lattice_matrix))(params, 2)).all()
+    assert np.isfinite(jax.jit(jax.jacrev(lattice_matrix))(params, 2)).all()
 
 
 @pytest.mark.grad
@@ -189,7 +196,7 @@ def test_jit_and_vmap_over_groups(x64):
     cells = [_random_cell(family, rng) for family in FAMILIES]
     lengths, angles = (jnp.stack(values) for values in zip(*cells, strict=True))
     params = jax.vmap(params_from_lengths_angles)(lengths, angles, numbers)
-    for function in (lattice_matrix, metric, metric_gradient):
+    for function in (lattice.lattice_matrix, lattice.metric, lattice.metric_gradient):
         traces = 0
 
         def counted(params, number, function=function):

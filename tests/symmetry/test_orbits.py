@@ -20,8 +20,8 @@ from jaxcrystal.symmetry.orbits import (
 )
 from jaxcrystal.symmetry.wyckoff import group_operations, locate, wyckoff_position, wyckoff_positions
 from tests.crystals import operations_near, params_from_lengths_angles
+from tests.groups import each_group
 
-GROUPS = range(1, 231)
 MERGE_DISTANCE = 0.3
 
 
@@ -61,7 +61,7 @@ def _shortest(frac_coords, lattice):
     return lengths[lengths > 1e-9].min(), (lengths < 1e-9).sum() - len(frac_coords)
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_an_exact_site_stays(number):
     rng = np.random.default_rng(number)
     lattice = _lattice(number, rng)
@@ -72,7 +72,7 @@ def test_an_exact_site_stays(number):
         assert np.array_equal(site_ops, position.site_ops)
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_projection_undoes_a_perturbation(number):
     """A perturbed site comes back to its subspace, at the nearest point of it."""
     rng = np.random.default_rng(number)
@@ -198,7 +198,7 @@ def test_spglib_has_nothing_to_idealise(number):
         assert locate(standard[-1], number, letter, 1e-8)
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_expand_orbit(number):
     rng = np.random.default_rng(number)
     rotations, translations, _ = group_operations(number)

@@ -12,8 +12,8 @@ from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.orbits import expand_orbit
 from jaxcrystal.symmetry.wyckoff import group_operations, locate, wyckoff_position, wyckoff_positions
 from tests.crystals import operations_near
+from tests.groups import GROUPS, each_group
 
-GROUPS = range(1, 231)
 #: A cell of each family that no larger family allows, Å.
 LATTICES = {
     "triclinic": np.array([[7.1, 0, 0], [1.3, 8.3, 0], [-0.9, 1.7, 9.7]]),
@@ -49,7 +49,7 @@ def test_number_of_positions():
     assert sum(len(wyckoff_positions(number)) for number in GROUPS) == 1731
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_algebra(number):
     """Stabilisers are groups and projections project; one operation is kept for each coset."""
     tables = group_tables()
@@ -90,7 +90,7 @@ def test_algebra(number):
             assert np.array_equal(fixed, position.stabilizer[:num_ops])
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_basis_is_uniform(number):
     """Coprime minors: `u` in [0, 1) covers the subspace as often everywhere."""
     for position in wyckoff_positions(number):
@@ -103,7 +103,7 @@ def test_basis_is_uniform(number):
             assert np.array_equal(basis, np.eye(3))
 
 
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_positions_differ(number):
     """No position is an image of another: every letter is there once."""
     rng = np.random.default_rng(number)
@@ -117,7 +117,7 @@ def test_positions_differ(number):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_orbits_are_those_of_pyxtal(number):
     """Letters, multiplicities, atoms and directions, from the tables pyxtal ships.
 
@@ -180,7 +180,7 @@ def test_letters_are_those_of_spglib(number):
 
 
 @pytest.mark.property
-@pytest.mark.parametrize("number", GROUPS)
+@each_group
 def test_locate_finds_any_image(number):
     rng = np.random.default_rng(number)
     rotations, translations, primitive = group_operations(number)

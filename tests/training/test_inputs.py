@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 
 from jaxcrystal.data.batches import BucketSampler, to_crystals
-from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.training.inputs import Inputs
-
-
-@pytest.fixture(scope="module")
-def aflow():
-    return load_or_prepare("aflow")
 
 
 def batch_of(inputs, step):

@@ -109,7 +109,7 @@ def test_a_network_grows_without_a_change_of_what_it_says(trained, tmp_path):
     sigma = jnp.asarray([0.3, 1.0])
     capacity = ImageCapacity.free(4)
     one, two = (
-        score_of(network, capacity)(weights, crystal, sigma)
+        jax.jit(score_of(network, capacity))(weights, crystal, sigma)
         for network, weights in ((config.network, small.params), (grown.network, params))
     )
     assert np.abs(one.coords).max() > 0.0

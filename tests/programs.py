@@ -1,0 +1,42 @@
+"""Compiled programs of the tests: shared by all processes of a run, and not kept in memory."""
+
+import ctypes
+import gc
+import os
+import tempfile
+
+import jax
+import pytest
+
+from jaxcrystal.sampling import programs
+
+#: The environment of a command that is killed: it must not leave half a program to the others.
+READ_ONLY = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
+
+
+def share(config: pytest.Config) -> None:
+    """Stores programs in one folder, for this process and, by the environment, for those that it starts.
+
+    Without JAX_COMPILATION_CACHE_DIR the folder lasts as long as this run of the tests, so that
+    what an earlier one compiled hides nothing.
+    """
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        folder = tempfile.TemporaryDirectory(prefix="jaxcrystal-programs-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    # XLA mistakes its own settings in a stored program for features that the processor lacks.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    seconds = float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+
+
+def let_go() -> None:
+    """Frees the compiled programs of this process; what is needed again is read from the folder."""
+    programs.compiled.cache_clear()
+    jax.clear_caches()
+    gc.collect()
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc keeps to itself what was freed
+        library.malloc_trim(0)
