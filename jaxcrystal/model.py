@@ -165,10 +165,10 @@ def _require_fitting(root: Path, model: Model) -> None:
         for tree in (like, model.params)
     )
     kind = type(model.module).__name__
-    for name in sorted({*wanted, *found}):
-        if name not in found or name not in wanted:
-            word = "lacks" if name in wanted else "has besides"
-            raise DataError(f"{root}: the weights do not fit the network {kind}: weights.npz {word} {name}")
+    for name in sorted({*wanted} ^ {*found}):
+        word = "lacks" if name in wanted else "has besides"
+        raise DataError(f"{root}: the weights do not fit the network {kind}: weights.npz {word} {name}")
+    for name in sorted(wanted):
         if found[name].shape != wanted[name].shape:
             raise DataError(
                 f"{root}: the weights do not fit the network {kind}: {name} has the shape "

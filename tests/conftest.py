@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from pymatgen.core import Lattice, Structure
@@ -89,3 +90,12 @@ def perovskite() -> Structure:
     return Structure.from_spacegroup(
         "Pm-3m", Lattice.cubic(4.0), ["Ba", "Ti", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
     )
+
+
+@pytest.fixture(scope="session")
+def prototypes(aflow, tmp_path_factory):
+    """The embedded structures of exactly two sites in groups >= 16, so that one size is compiled."""
+    chosen = np.flatnonzero((aflow.num_sites == 2) & aflow.supported)[:24]
+    path = tmp_path_factory.mktemp("data") / "two.npz"
+    aflow.select(chosen).save(path)
+    return str(path)

@@ -3,21 +3,11 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.training.runs import small_config
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def prototypes(aflow, tmp_path_factory):
-    """The embedded structures of exactly two sites in groups >= 16, so that one size is compiled."""
-    chosen = np.flatnonzero((aflow.num_sites == 2) & aflow.supported)[:24]
-    path = tmp_path_factory.mktemp("data") / "two.npz"
-    aflow.select(chosen).save(path)
-    return str(path)
 
 
 @pytest.fixture
