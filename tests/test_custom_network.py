@@ -139,7 +139,11 @@ def test_a_condition(folder) -> None:
     assert not np.array_equal(one[0].lattice, other[0].lattice)
     np.testing.assert_array_equal(each[0].lattice, one[0].lattice)
     np.testing.assert_array_equal(each[1].lattice, other[1].lattice)
-    for wrong, said in ((None, "must be told sites"), ({"gap": 1.0}, "got gap"), ({"sites": "x"}, "numbers")):
+    for wrong, said in (
+        (None, "must be told sites"),
+        ({"gap": 1.0}, "got gap"),
+        ({"sites": np.nan}, "finite"),
+    ):
         with pytest.raises(RequestError, match=said):
             jc.sample(*salt, model=model, cond=wrong, steps_per_level=1)
     with pytest.raises(RequestError, match="must be told nothing"):
