@@ -51,7 +51,7 @@ def read_summary(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.cli
-def test_installed_command_samples(sample_arguments, tmp_path) -> None:
+def test_installed_command_samples(sample_arguments, tmp_path, capsys) -> None:
     done = run(*sample_arguments("--format", "cif,extxyz"))
     assert done.returncode == 0, done.stderr
     assert "3 crystals: " in done.stdout
@@ -60,12 +60,12 @@ def test_installed_command_samples(sample_arguments, tmp_path) -> None:
     assert len(list((tmp_path / "out" / "parts" / "00000").glob("*.cif"))) == 3
     assert (tmp_path / "out" / "parts" / "00000" / "structures.extxyz").exists()
     # the second time nothing is left to do; other settings are another run
-    again = run(*sample_arguments("--format", "cif,extxyz"))
-    assert (again.returncode, again.stdout.splitlines()[:-1]) == (0, done.stdout.splitlines()[:-1])
-    other = run(*sample_arguments())
-    assert other.returncode == 2
-    assert other.stdout == ""
-    assert other.stderr == (
+    assert cli.main(sample_arguments("--format", "cif,extxyz")) == 0
+    assert capsys.readouterr().out.splitlines()[:-1] == done.stdout.splitlines()[:-1]
+    assert cli.main(sample_arguments()) == 2
+    other = capsys.readouterr()
+    assert other.out == ""
+    assert other.err == (
         f"jaxcrystal: error: {tmp_path / 'out'} holds a run with other settings: formats "
         "(['cif', 'extxyz'], now ['cif']); choose another --out, or the same settings to go on with it\n"
     )
