@@ -220,18 +220,25 @@ def test_a_fresh_network_says_nothing(x64):
     assert count_params(params) == sum(leaf.size for leaf in jax.tree.leaves(params)) > 1000
 
 
+# Compiled, once for all groups: step by step, each step is a program.
+graph_of = jax.jit(build_multigraph, static_argnums=(1, 2))
+metric_of = jax.jit(metric)
+weight_of = jax.jit(edge_weight, static_argnums=1)
+reduced = jax.jit(reduce_edges, static_argnums=3)
+
+
 @pytest.mark.grad
 @pytest.mark.parametrize("space_group", [2, 14, 62, 139, 166, 225])
 def test_lattice_estimate_by_finite_differences(space_group, x64):
     """G = ∂d/∂params at fixed fractional displacement, one group of each family."""
     rng = np.random.default_rng(space_group)
     crystal = to_device(pad(random_crystal(rng, space_group, 2), NODES))
-    graph = jax.jit(build_multigraph, static_argnums=(1, 2))(crystal, CONFIG.graph, ImageCapacity.free(NODES))
+    graph = graph_of(crystal, CONFIG.graph, ImageCapacity.free(NODES))
     outputs = jnp.asarray(rng.normal(size=(graph.edges.mask.size, 2)))
     frac = np.asarray(graph.edges.frac_displacement)
 
     def distances(params):
-        return np.sqrt(np.einsum("ea,ab,eb->e", frac, np.asarray(metric(params, space_group)), frac))
+        return np.sqrt(np.einsum("ea,ab,eb->e", frac, np.asarray(metric_of(params, space_group)), frac))
 
     step, slopes = 1e-5, []
     for slot in range(6):
@@ -239,10 +246,10 @@ def test_lattice_estimate_by_finite_differences(space_group, x64):
         difference = distances(crystal.lattice_params + shift) - distances(crystal.lattice_params - shift)
         slopes.append(difference / (2 * step))
     slopes = np.stack(slopes, axis=1)
-    weight = np.asarray(edge_weight(graph, 5))
+    weight = np.asarray(weight_of(graph, 5))
     terms = (weight * outputs[:, 1])[:, None] * slopes / ((slopes**2).sum(1, keepdims=True) + 1e-3)
     expected = terms.sum(0) / weight.sum()
-    found = reduce_edges(outputs, graph, crystal, 5)[1]
+    found = reduced(outputs, graph, crystal, 5)[1]
     assert np.allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 

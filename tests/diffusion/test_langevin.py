@@ -1,5 +1,6 @@
 """Langevin dynamics: on scores that are known it recovers their distribution."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -36,6 +37,9 @@ from tests.crystals import (
 
 RIGHT = np.full(3, 90.0)
 run = jax.jit(anneal, static_argnames=("score", "config"))
+# Compiled: step by step, each step is a program.
+begin = jax.jit(jax.vmap(init))
+lengths_of = jax.jit(jax.vmap(lambda params, group: lengths_angles(params, group)[0]))
 
 
 @partial(jax.jit, static_argnames=("network", "config"))
@@ -48,6 +52,7 @@ def one_level(coords, lattice):
     return NoiseSchedule(coords * 1.0001, coords, lattice * 1.0001, lattice, levels=2)
 
 
+@partial(jax.jit, static_argnums=1)
 def keys_of(seed, count):
     return jax.vmap(lambda n: jax.random.fold_in(jax.random.key(seed), n))(jnp.arange(count))
 
@@ -104,7 +109,7 @@ def test_normal_distributions_are_recovered(alternating, temperature, coord_sigm
     state, _ = run(keys_of(0, count), repeated(crystal, count), normal_estimate, config)
     assert not state.status.any()
     params = np.asarray(state.crystal.lattice_params)
-    lengths = np.asarray(jax.vmap(lengths_angles)(state.crystal.lattice_params, state.crystal.space_group)[0])
+    lengths = np.asarray(lengths_of(state.crystal.lattice_params, state.crystal.space_group))
     offset = np.asarray(state.crystal.frac_coords)[:, 0] - CENTRE
     cart = (offset - np.round(offset)) * lengths
 
@@ -129,7 +134,7 @@ def test_a_wrapped_normal_is_recovered_on_the_torus():
     crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
     templates = repeated(crystal, count)
     state, _ = run(keys_of(1, count), templates, wrapped_estimate, config)
-    begun = jax.vmap(init)(keys_of(1, count), templates)
+    begun = begin(keys_of(1, count), templates)
 
     def moment(state):
         return np.exp(2j * np.pi * (np.asarray(state.crystal.frac_coords)[:, 0] - CENTRE)).mean(0)
@@ -158,7 +163,7 @@ def test_a_network_that_knows_leads_back(x64):
     for denoise, coords_tolerance in ((False, 0.1), (True, 1e-9)):
         config = LangevinConfig(steps_per_level=40, denoise=denoise)
         state, _ = run(keys_of(2, 8), repeated(crystal, 8), estimate, config)
-        guess = jax.vmap(lambda c: estimate(c, jnp.ones(2)))(state.crystal)
+        guess = jax.jit(jax.vmap(lambda c: estimate(c, jnp.ones(2))))(state.crystal)
         assert np.abs(guess.coords).max() < coords_tolerance
         # 40 steps of lattice_step 0.1: (1 - 0.05)^400, and noise of τ σ_L.
         assert np.abs(guess.lattice).max() < 0.3
@@ -263,8 +268,8 @@ def sampling():
     crystals = [
         random_crystal(rng, 62, 2),
         random_crystal(rng, 166, 2, special=True, constrained=True),
-        pad(random_crystal(rng, 225, 1, special=True, constrained=True), 2),
-        random_crystal(rng, 99, 2, special=True, constrained=True),
+        pad(make_crystal(221, np.full(3, 4.0), RIGHT, [1], [[0.0, 0.0, 0.0]], ["a"]), 2),
+        pad(make_crystal(99, [4.0, 4.0, 5.0], RIGHT, [1], [[0.0, 0.0, 0.2]], ["a"]), 2),
     ]
     params = random_params(6, SMALL, to_device(crystals[0]))
     network = CountedNetwork(2)
@@ -378,23 +383,22 @@ def test_trajectory_is_the_path_of_the_sampling():
     assert np.allclose(states[0].crystal.frac_coords, states[5].crystal.frac_coords, atol=1e-5)
 
 
-@pytest.mark.parametrize(("every", "alternating"), [(0, False), (5, True)])
-def test_scores_are_those_of_the_final_structure(every, alternating):
+@partial(jax.jit, static_argnums=0)
+def guesses(network, params, crystals, sigma):
+    return jax.vmap(lambda crystal: network(params, crystal, sigma))(crystals)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_scores_are_those_of_the_final_structure(sampling, alternating):
     """Of a letter with one free coordinate and a tetragonal cell: the mean is over what is free."""
-    crystals = [
-        random_crystal(np.random.default_rng(1), 62, 2),
-        pad(make_crystal(99, [4.0, 4.0, 5.0], RIGHT, [1], [[0.0, 0.0, 0.2]], ["a"]), 2),
-        pad(make_crystal(221, np.full(3, 4.0), RIGHT, [1], [[0.0, 0.0, 0.0]], ["a"]), 2),
-    ]
-    templates = to_device(stack(crystals))
-    config = LangevinConfig(steps_per_level=2, trajectory_every=every, alternating=alternating)
-    network = CountedNetwork(2)
-    params = random_params(3, SMALL, to_device(crystals[0]))
-    state, _ = run_network(network, params, keys_of(5, 3), templates, config)
+    crystals, params, _, state = sampling
+    if alternating:
+        config = replace(SHORT, alternating=True, trajectory_every=3)
+        state, _ = run_network(_network(2), params, keys_of(5, 4), to_device(stack(crystals)), config)
     assert not state.status.any()
-    sigma = config.schedule.sigmas()[-1]
-    guess = jax.jit(jax.vmap(lambda crystal: network(params, crystal, sigma)))(state.crystal)
-    for row, (coords, lattice) in enumerate(((6, 3), (1, 2), (0, 1))):
+    sigma = SHORT.schedule.sigmas()[-1]
+    guess = guesses(_network(2), params, state.crystal, sigma)
+    for row, (coords, lattice) in {0: (6, 3), 2: (0, 1), 3: (1, 2)}.items():
         squares = [float((noise[row] ** 2).sum()) for noise in (guess.coords, guess.lattice)]
         sizes = np.sqrt([squares[0] / max(coords, 1), squares[1] / lattice]) / np.asarray(sigma)
         np.testing.assert_allclose(state.scores[row], sizes, rtol=1e-3, atol=1e-5)

@@ -12,7 +12,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import DataError, RequestError, Status
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import make_order
-from jaxcrystal.sampling import programs, stream
+from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import shape_of
 from jaxcrystal.sampling.sample import sample, sample_orders, unseen_elements
 from jaxcrystal.structures.finished import Sample, Samples, finish
@@ -222,7 +222,7 @@ def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
         seen.append(config)
         return Samples([])
 
-    monkeypatch.setattr(stream, "sample_orders", catch)
+    monkeypatch.setattr("jaxcrystal.sampling.sample.sample_orders", catch)
     sample(221, PEROVSKITE, model=tiny_model, steps_per_level=7)
     jaxcrystal.sample_formula("BaTiO3", 2, 221, model=tiny_model, best_of=3)
     sample(221, PEROVSKITE, model=tiny_model, best_of=2, config=seen[0])
