@@ -17,8 +17,9 @@ from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import require_absent, write_text
-from jaxcrystal.io.readers import Record, parse, read_records
-from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.io.readers import Record, read, read_records
+from jaxcrystal.io.rejection import Reason, Rejected, one_line
+from jaxcrystal.io.sources import Skipped
 
 _CHUNK = 64
 REJECTED_NAME = "rejected.csv"
@@ -36,6 +37,7 @@ class PrepareReport:
       rejected: how many were refused, by reason.
       out: the data set.
       rejected_out: the table of refused structures.
+      skipped: what was passed over in folders and archives, in one line; empty if nothing was.
     """
 
     read: int
@@ -44,6 +46,7 @@ class PrepareReport:
     rejected: dict[str, int]
     out: Path
     rejected_out: Path
+    skipped: str = ""
 
     def describe(self) -> str:
         """Returns the report in a few lines."""
@@ -52,6 +55,7 @@ class PrepareReport:
             lines.append(f"{self.low_symmetry} of them have a group below 16, which is not trained on yet")
         refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
         lines.append(f"{self.read - self.accepted} rejected ({refused or 'none'}) -> {self.rejected_out}")
+        lines += [self.skipped] if self.skipped else []
         return "\n".join(lines)
 
 
@@ -91,7 +95,8 @@ def prepare(
     accepted: list[PreparedSites] = []
     properties: list[dict[str, float]] = []
     rejected: list[tuple[str, str, str]] = []
-    outcomes = _work(read_records(listed), max_sites, processes or num_cpus())
+    skipped = Skipped()
+    outcomes = _work(read_records(listed, skipped), max_sites, processes or num_cpus())
     for record_id, values, result in _with_bar(outcomes, progress):
         if isinstance(result, Rejected):
             rejected.append((record_id, str(result.reason), result.detail))
@@ -103,7 +108,10 @@ def prepare(
     rejected_out = out.with_name(REJECTED_NAME)
     _write_rejected(rejected_out, out.name, rejected)
     if not accepted:
-        raise DataError(f"no structure could be used, {len(rejected)} rejected: see {rejected_out}")
+        passed_over = f"; {skipped.describe()}" if skipped.reasons else ""
+        raise DataError(
+            f"no structure could be used, {len(rejected)} rejected: see {rejected_out}{passed_over}"
+        )
     info = {"sources": [str(source) for source in listed], "max_sites": max_sites, "symprec": SYMPREC}
     info["read"], info["rejected"] = len(ids) + len(rejected), dict(Counter(r[1] for r in rejected))
     dataset = stack(ids, accepted, properties, info)
@@ -115,6 +123,7 @@ def prepare(
         rejected=dict(Counter(reason for _, reason, _ in rejected)),
         out=out,
         rejected_out=rejected_out,
+        skipped=skipped.describe(),
     )
 
 
@@ -137,22 +146,17 @@ def prepare_record(record: Record, max_sites: int) -> Outcome:
     result: PreparedSites | Rejected
     try:
         try:
-            structure = parse(record)
+            structure = read(record)
         except Rejected:
             raise
         except Exception as error:  # a library's parser may raise anything
-            raise Rejected(Reason.UNPARSABLE, _one_line(error)) from error
+            raise Rejected(Reason.UNPARSABLE, one_line(error)) from error
         result = symmetrize(structure, max_sites)
     except Rejected as refusal:
         result = refusal
     except Exception as error:  # one odd structure must not stop a long run
-        result = Rejected(Reason.SYMMETRY_FAILED, _one_line(error))
+        result = Rejected(Reason.SYMMETRY_FAILED, one_line(error))
     return record.source_id, record.properties, result
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300]
 
 
 def _prepare_chunk(records: list[Record], max_sites: int) -> list[Outcome]:

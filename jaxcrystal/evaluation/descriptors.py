@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from jaxcrystal.io.rejection import one_line
 from jaxcrystal.structures.cells import is_valid, nearest_distance, translation_primitive
 from jaxcrystal.structures.checks import MIN_VOLUME
-from jaxcrystal.structures.entries import one_line
 from jaxcrystal.symmetry.detect import find_group
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from jaxcrystal.errors import JaxcrystalError
+
 
 class Reason(StrEnum):
     """One word a class of reason, as it stands in `rejected.csv`."""
@@ -10,6 +12,13 @@ class Reason(StrEnum):
     EMPTY = "empty"
     DISORDERED = "disordered"
     UNKNOWN_ELEMENT = "unknown_element"
+    #: What the file says of group, operations, cell, formula and atoms does not go together.
+    CONTRADICTORY = "contradictory"
+    #: It could be read in more than one way.
+    AMBIGUOUS = "ambiguous"
+    #: Atoms on one point.
+    OVERLAPPING = "overlapping"
+    NOT_PERIODIC = "not_periodic"
     SYMMETRY_FAILED = "symmetry_failed"
     TOO_MANY_SITES = "too_many_sites"
     NOT_REBUILT = "not_rebuilt"
@@ -30,3 +39,10 @@ class Rejected(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+def one_line(error: Exception) -> str:
+    """Returns an exception as one line of at most 300 characters; its class only if it is no refusal."""
+    text = " ".join(str(error).split())
+    known = isinstance(error, JaxcrystalError | Rejected)
+    return (text if known else f"{type(error).__name__}: {text}")[:300]

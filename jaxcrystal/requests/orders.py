@@ -1,5 +1,6 @@
 """What a user orders: a space group, and the sites or Wyckoff letters of each element."""
 
+import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from jaxcrystal.data.batches import BUCKETS
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP, hermann_mauguin, space_group_number
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP, hermann_mauguin
+from jaxcrystal.symmetry.symbols import is_our_setting, our_setting, space_group_number
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 #: Letters drawn as like elements have them, all sites free, or on given letters.
 SiteMode = Literal["auto", "free", "given"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,19 @@ def supported_group(space_group: int | str) -> int:
 
 
 def parse_space_groups(text: str) -> tuple[int, ...]:
-    """Returns the groups of a list such as `221,Pm-3m,F d -3 m`, each once, in that order."""
-    return tuple(dict.fromkeys(space_group_number(part) for part in text.split(",")))
+    """Returns the groups of a list such as `221,Pm-3m,F d -3 m`, each once, in that order.
+
+    A symbol of another setting than that of `symmetry.groups` is taken for its group, with a warning.
+    """
+    groups = []
+    for part in text.split(","):
+        groups.append(space_group_number(part))
+        if not is_our_setting(part):
+            _log.warning(
+                "jaxcrystal: %s is group %d in another setting: letters refer to the standard one, %s",
+                part.strip(), groups[-1], our_setting(groups[-1]),
+            )  # fmt: skip
+    return tuple(dict.fromkeys(groups))
 
 
 def parse_sites(text: str) -> dict[str, int]:

@@ -67,7 +67,7 @@ def test_rejected_table_names_every_reason(tmp_path, rutile):
         "dummy.json": "unknown_element",
         "mixed.cif": "disordered",
         "empty.json": "empty",
-        "close.json": "symmetry_failed",
+        "close.json": "overlapping",
         "many.json": "too_many_sites",
     }
     assert all(row["detail"] and "\n" not in row["detail"] for row in _rows(report.rejected_out))
