@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 ONE_POINT = 0.01
 #: Occupancies above this one count as full.
 FULL = 0.99
-#: Å; no cell is thinner.
-_THINNEST = 0.3
+#: Å; no cell is thinner, or longer.
+_THINNEST, _LONGEST = 0.3, 1e4
 #: Above so many atoms a tree finds near pairs faster than all distances do.
 _MANY = 300
 
@@ -68,6 +68,8 @@ def require_cell(lattice: Float[np.ndarray, "3 3"]) -> None:
     """
     if not np.isfinite(lattice).all():
         raise Rejected(Reason.UNPARSABLE, "the cell is not of finite numbers, or its angles make no cell")
+    if np.abs(lattice).max() > _LONGEST:
+        raise Rejected(Reason.UNPARSABLE, f"the cell is {np.abs(lattice).max():.2g} Å long")
     thin = thickness(lattice)
     if thin < _THINNEST:
         raise Rejected(Reason.UNPARSABLE, f"the cell is flat: {thin:.2g} Å thin")

@@ -53,7 +53,10 @@ def expanded(sites: Sequence[Site], operations: Operations, lattice: Float[np.nd
       Rejected: atoms fall on one place, or it is not clear whether they do.
     """
     orbits = [
-        orbit(site.frac_coords, site.last_digits, operations, lattice, site.label).images for site in sites
+        orbit(
+            site.frac_coords, site.last_digits, operations, lattice, site.label, site.occupancy >= FULL
+        ).images
+        for site in sites
     ]
     for site, images in zip(sites, orbits, strict=True):
         if site.multiplicity not in (0, len(images)):

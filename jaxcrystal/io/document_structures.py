@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.atoms import Atoms
-from jaxcrystal.io.checks import FULL
+from jaxcrystal.io.checks import FULL, require_cell
 from jaxcrystal.io.formulas import told_formula
 from jaxcrystal.io.labels import element_of
 from jaxcrystal.io.rejection import Reason, Rejected
@@ -113,8 +113,7 @@ def _array(value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
 
 def _from_cartesian(lattice: Any, species: list[int], coords: Any) -> Atoms:
     vectors: Float[np.ndarray, "3 3"] = _array(lattice, (3, 3))
-    if abs(np.linalg.det(vectors)) < 1e-6:
-        raise Rejected(Reason.UNPARSABLE, "the cell has no volume")
+    require_cell(vectors)
     return _of_one_length(Atoms(vectors, species, _array(coords, (-1, 3)) @ np.linalg.inv(vectors)))
 
 

@@ -39,7 +39,7 @@ def document_records(name: str, content: Any) -> Iterator[Record]:
 
 def _records(name: str, content: Any, properties: dict[str, float]) -> Iterator[Record]:
     if isinstance(content, str):
-        yield from _text_records(name, content, properties)
+        yield from text_records(name, content, properties)
     elif isinstance(content, list):
         for number, value in enumerate(content):
             if isinstance(value, dict | list | str):
@@ -58,25 +58,25 @@ def _object_records(name: str, content: dict[str, Any], properties: dict[str, fl
     merged = {**data, **content} if isinstance(data, dict) else content
     named = next((str(merged[key]) for key in ID_NAMES if isinstance(merged.get(key), str | int)), "")
     properties = {**properties, **known_properties(merged)}
-    kind = next((kind for kind, keys in KINDS.items() if all(key in content for key in keys)), None)
-    if kind is not None:
+    kind = _kind_of_object(content)
+    if kind:
         of_structure = content.get("properties")
         inner = known_properties(of_structure) if isinstance(of_structure, dict) else {}
         yield Record(_id_of(content) or name, kind, content, {**properties, **inner})
         return
-    if _is_molecule(content):
-        yield Record(named or name, "error", "a molecule: it has no lattice")
+    if _has_sites_only(content):
+        yield Record(named or name, "error", "sites without a lattice: a molecule, no crystal")
         return
     for place in _PLACES:
         found = list(_records(named or name, content[place], properties)) if content.get(place) else []
         if found:
             yield from found
             return
-    if "structure" in content and content["structure"] is None:
+    if content.get("structure", "none") in (None, {}, [], ""):
         yield Record(named or name, "error", "its structure is null")
         return
     for key, value in content.items():
-        if isinstance(value, dict | list):
+        if isinstance(value, dict | list) or (isinstance(value, str) and _kind_of_text(value)):
             yield from _records(named or (name if isinstance(value, list) else str(key)), value, properties)
 
 
@@ -85,9 +85,17 @@ def _id_of(content: dict[str, Any]) -> str:
     return next((str(content[key]) for key in ("entry_id", "material_id") if content.get(key)), "")
 
 
-def _is_molecule(content: dict[str, Any]) -> bool:
+def _kind_of_object(content: dict[str, Any]) -> str:
+    """Returns the kind of structure that an object is; nothing if it is none."""
+    for kind, keys in KINDS.items():
+        if all(isinstance(content.get(key), dict | list) for key in keys):
+            return kind
+    return ""
+
+
+def _has_sites_only(content: dict[str, Any]) -> bool:
     sites = content.get("sites")
-    return isinstance(sites, list) and bool(sites) and isinstance(sites[0], dict) and "xyz" in sites[0]
+    return isinstance(sites, list) and bool(sites) and isinstance(sites[0], dict) and "species" in sites[0]
 
 
 def _rows(content: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
@@ -101,7 +109,7 @@ def _rows(content: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
         values = list(column.values()) if isinstance(column, dict) else column
         if not (isinstance(values, list) and values and any(map(_is_structure, values))):
             continue
-        if isinstance(column, dict) and _is_structure(column):
+        if isinstance(column, dict) and (_is_structure(column) or set(_PLACES) & set(column)):
             continue
         keys = list(column) if isinstance(column, dict) else range(len(values))
         return {
@@ -117,40 +125,47 @@ def _rows(content: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
 
 def _is_structure(value: Any) -> bool:
     if isinstance(value, dict):
-        return any(all(key in value for key in keys) for keys in KINDS.values())
+        return _kind_of_object(value) != ""
     return isinstance(value, str) and _kind_of_text(value) != ""
 
 
 def _kind_of_text(text: str) -> str:
     lower = text.lower()
-    if "_atom_site" in lower and "_cell" in lower:
-        return "cif"
-    if lower.lstrip().startswith("{") and "lattice" in lower:
+    if lower.lstrip().startswith(("{", "[")) and ("lattice" in lower or "positions" in lower):
         return "object"
+    if "_atom_site" in lower or lower.lstrip().startswith("data_"):
+        return "cif"
     return "poscar" if is_poscar(text) else ""
 
 
-def _text_records(name: str, text: str, properties: dict[str, float]) -> Iterator[Record]:
+def text_records(name: str, text: str, properties: dict[str, float]) -> Iterator[Record]:
+    """Yields the structures of a text: CIF, POSCAR, or an object in JSON or as Python shows it.
+
+    Args:
+      name: of the text.
+      text: of a document or a cell of a table; nothing is yielded for other words.
+      properties: energies that go with it.
+    """
     kind = _kind_of_text(text)
     if kind == "cif":
-        yield from cif_records(name, unescaped(text), properties)
+        yield from cif_records(name, _unescaped(text), properties)
     elif kind == "poscar":
         yield Record(name, "poscar", clean(text), properties)
     elif kind == "object":
         try:
-            content = parsed_object(text)
+            content = _parsed_object(text)
         except ValueError as error:
             yield Record(name, "error", str(error), properties)
         else:
             yield from _records(name, content, properties)
 
 
-def unescaped(text: str) -> str:
+def _unescaped(text: str) -> str:
     r"""Returns a text whose ends of lines were written as the two characters `\n` with such ends."""
     return text.replace("\\r", "").replace("\\n", "\n") if "\n" not in text.strip() else text
 
 
-def parsed_object(text: str) -> Any:
+def _parsed_object(text: str) -> Any:
     """Returns the object that a text writes in JSON, or as Python shows a dictionary.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from io import TextIOWrapper
+from io import TextIOBase
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,7 @@ _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _TRUE, _FALSE = {"T", "TRUE", "1", ".TRUE."}, {"F", "FALSE", "0", ".FALSE."}
 
 
-def split_frames(file: TextIOWrapper) -> Iterator[str]:
+def split_frames(file: TextIOBase) -> Iterator[str]:
     """Yields the text of each frame; raises ValueError where a count is not a number."""
     while line := file.readline():
         text = line.strip("\ufeff \t\r\n")
@@ -57,7 +57,7 @@ def parse_frame(text: str) -> Atoms:
         raise DataError(f"Lattice has {len(vectors)} numbers, expected the 9 of three vectors")
     _require_periodic(pairs.get("pbc", "T T T"))
     lattice = np.array(vectors).reshape(3, 3)
-    if np.linalg.det(lattice) == 0:
+    if np.isfinite(lattice).all() and np.linalg.det(lattice) == 0:
         raise Rejected(Reason.UNPARSABLE, "the cell has no volume")
 
     starts, width = _columns(pairs.get("properties", "species:S:1:pos:R:3"))

@@ -15,6 +15,7 @@ from jaxcrystal.io.rejection import Reason, Rejected
 
 _SUM = re.compile(r"(?:([A-Z][a-z]?)\s*([0-9]+\.?[0-9]*|\.[0-9]+)?\s*)+")
 _TERM = re.compile(r"([A-Z][a-z]?)\s*([0-9]+\.?[0-9]*|\.[0-9]+)?")
+_NESTED = re.compile(r"[A-Za-z0-9.\s]*[(\[][A-Za-z0-9.\s()\[\]]*")
 _CHARGE = re.compile(r"\s+[0-9]*[+-]$")
 _ISOTOPES = {"D": "H", "T": "H"}
 #: Relative; occupancies from 0.99 count as full.
@@ -81,10 +82,12 @@ def told_formula(text: str, units: str = "") -> ToldFormula | None:
     """Returns the formula of a text such as `O3 Sr Ti`; None if it is not one.
 
     Args:
-      text: a sum formula.
+      text: a sum formula, or one with brackets such as `Mg (O H)2`.
       units: formula units in the cell, as text; `?` or nothing if not known.
     """
     plain = _CHARGE.sub("", text.strip())
+    if _NESTED.fullmatch(plain):
+        plain = _without_brackets(plain)
     if not _SUM.fullmatch(plain):
         return None
     counts: Counter[int] = Counter()
@@ -100,3 +103,14 @@ def told_formula(text: str, units: str = "") -> ToldFormula | None:
         if known
         else None
     )
+
+
+def _without_brackets(text: str) -> str:
+    """Returns a formula with its brackets multiplied out; nothing if they make no sense."""
+    from pymatgen.core import Composition
+
+    try:
+        amounts = Composition("".join(text.split())).get_el_amt_dict()
+    except (ValueError, KeyError):
+        return ""
+    return " ".join(f"{symbol}{amount:g}" for symbol, amount in amounts.items())

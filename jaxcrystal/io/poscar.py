@@ -67,7 +67,8 @@ def _is_head(lines: list[str]) -> bool:
         return False
     if kinds[0].isdigit():
         return all(word.isdigit() for word in kinds) and after[0][0].isalpha()
-    return all(word.isdigit() for word in after) and len(kinds) == len(after)
+    are_elements = all(re.match(r"[A-Za-z][a-z]?(?![A-Za-z])", word) for word in kinds)
+    return are_elements and all(word.isdigit() for word in after) and len(kinds) == len(after)
 
 
 def parse_poscar(text: str) -> Atoms:

@@ -14,6 +14,9 @@ LEAST_DIGIT = 0.005
 ONE_POINT = 0.01
 #: Images further apart, Å, are not taken for one atom, however few the digits.
 _FURTHEST = 0.1
+#: Å and fractional: coordinates of no more digits than these do not place two atoms nearer than this,
+#: since such files are measurements; computed ones have more digits, and can hold anything.
+_NO_ATOMS_NEARER, _FEW_DIGITS = 0.5, 1e-5
 #: Images that the digits leave so many times further apart than rounding can explain are two atoms.
 _CLEARLY_APART = 10
 
@@ -36,6 +39,7 @@ def orbit(
     operations: Operations,
     lattice: Float[np.ndarray, "3 3"],
     label: str,
+    is_full: bool = True,
 ) -> Orbit:
     """Returns the atoms of a site; moved onto its special position where it lacks digits only.
 
@@ -49,6 +53,7 @@ def orbit(
       operations: all of the group.
       lattice: [3, 3] rows are vectors, Å.
       label: of the site, for messages.
+      is_full: every image is an atom; those of a partly occupied site may be near one another.
 
     Raises:
       Rejected: it is not clear whether images are one atom or two.
@@ -62,6 +67,8 @@ def orbit(
     site = (images - np.rint(images - frac_coords))[held].mean(0) if held.sum() > 1 else frac_coords
     images, offsets, distances = _images(site, operations, lattice)
     unclear = (np.abs(offsets) <= _CLEARLY_APART * spread + 1e-9).all(1) & (distances < _FURTHEST)
+    if is_full and last_digits.min() >= _FEW_DIGITS:
+        unclear |= distances < _NO_ATOMS_NEARER
     if (np.abs(offsets[held]) > 1e-9).any() or (unclear & ~held).any():
         worst = distances[unclear | held].max()
         raise Rejected(

@@ -4,11 +4,10 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
-from typing import Any
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.io.documents import document_records, parsed_object, unescaped
-from jaxcrystal.io.records import ID_NAMES, Record, cif_records, known_properties
+from jaxcrystal.io.documents import text_records
+from jaxcrystal.io.records import ID_NAMES, Record, known_properties
 from jaxcrystal.io.text import readable
 
 #: Columns that may hold structures, the first that is there.
@@ -65,27 +64,15 @@ def table_records(name: str, file: TextIOWrapper) -> Iterator[Record]:
 def _cell_records(name: str, column: str, content: str, properties: dict[str, float]) -> Iterator[Record]:
     if not content or content.lower() in ("nan", "none", "null"):
         yield Record(name, "error", f"the {column} column is empty")
-    elif content[0] in "{[":
-        yield from _object_records(name, content, properties)
-    elif _FILE_NAME.fullmatch(content):
-        yield Record(
-            name, "error", f"the {column} column holds the name of a file, {content}: give the folder"
-        )
-    else:
-        yield from cif_records(name, unescaped(content), properties)
-
-
-def _object_records(name: str, content: str, properties: dict[str, float]) -> Iterator[Record]:
-    try:
-        value: Any = parsed_object(content)
-    except ValueError as error:
-        yield Record(name, "error", str(error))
         return
-    found = list(document_records(name, value))
-    for record in found:
-        yield Record(record.source_id, record.kind, record.content, {**properties, **record.properties})
-    if not found:
-        yield Record(name, "error", "no structure in this row")
+    found = False
+    for record in text_records(name, content, properties):
+        found = True
+        yield record
+    if not found and _FILE_NAME.fullmatch(content):
+        yield Record(name, "error", f"the {column} column names a file, {content}: give its folder")
+    elif not found:
+        yield Record(name, "error", f"the {column} column holds no structure, but {content[:40]!r}")
 
 
 def _is_cut(content: str, names: Sequence[str]) -> bool:

@@ -1,6 +1,7 @@
 """What a user orders: a space group, and the sites or Wyckoff letters of each element."""
 
 import logging
+import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 #: Letters drawn as like elements have them, all sites free, or on given letters.
 SiteMode = Literal["auto", "free", "given"]
+#: In ASCII: Python's `int` reads digits of other scripts too.
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 _log = logging.getLogger(__name__)
 
 
@@ -163,13 +166,12 @@ def parse_sites(text: str) -> dict[str, int]:
     """Returns the sites of each element of a text such as `Ba=1,Ti=1,O=2`."""
     sites = {}
     for symbol, value in _pairs(text, "Ba=1,Ti=1,O=2").items():
-        try:
-            sites[symbol] = int(value)
-        except ValueError:
+        if not _WHOLE_NUMBER.fullmatch(value):
             raise RequestError(
                 f"cannot read {symbol}={value}: expected a whole number of sites, such as {symbol}=1 "
                 "(for letters use --wyckoff)"
-            ) from None
+            )
+        sites[symbol] = int(value)
     return sites
 
 
@@ -192,10 +194,10 @@ def parse_numbers(text: str, name: str) -> tuple[int, ...]:
       text: separated by commas.
       name: of the option, for the message.
     """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4") from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(map(_WHOLE_NUMBER.fullmatch, parts)):
+        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4")
+    return tuple(map(int, parts))
 
 
 def _pairs(text: str, example: str) -> dict[str, str]:
