@@ -49,6 +49,7 @@ CONFINED = {
     "flax": ("models", "cgcnn"),
     "optax": ("training", "cgcnn"),
     "orbax": ("training",),
+    "gemmi": ("symmetry", "io"),
     "pymatgen": ("letters", "io", "data", "structures", "cgcnn", "evaluation", "reports"),
     "ase": ("io", "structures", "reports"),
 }

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from jaxcrystal.cgcnn.graph import CgcnnConfig, ShellGraph, build_graph
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
-from jaxcrystal.io.readers import Record, parse, read_records
+from jaxcrystal.io.readers import Record, read, read_records
 from jaxcrystal.symmetry.orbits import expand_crystal
 
 #: What the crystals' sources call the energy; eV per atom.
@@ -90,7 +90,7 @@ def _cell(dataset: Dataset, index: int) -> Cell:
 def _graph_of(item: Record | Cell, config: CgcnnConfig) -> ShellGraph | None:
     try:
         if isinstance(item, Record):
-            structure = parse(item)
+            structure = read(item)
             species, frac_coords = np.array(structure.atomic_numbers), np.array(structure.frac_coords)
             item = (np.array(structure.lattice.matrix), species, frac_coords)
         return build_graph(*item, config)

@@ -11,7 +11,9 @@ examples:
 
 Each structure is brought into the standard setting of its space group (spglib, tolerance
 0.1 Å) and stored as its inequivalent sites. Structures that cannot be used are listed with
-the reason in rejected.csv beside the file: unreadable, disordered, too many sites, ..."""
+the reason in rejected.csv beside the file: unreadable, disordered, too many sites, or a file
+that contradicts itself (its group and its operations, its formula and its atoms) or can be
+read in two ways. What folders hold beside structures is passed over, and named."""
 
 
 def add(commands: Commands) -> None:
@@ -27,8 +29,9 @@ def add(commands: Commands) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="CIF, POSCAR, extxyz or pymatgen JSON file, CSV with a `cif` column (each also as .gz), "
-        "a folder of such files, or the word aflow",
+        help="CIF, POSCAR or extxyz file, JSON (pymatgen, OPTIMADE, JARVIS, ASE, pandas), CSV with a `cif` "
+        "or `structure` column, each also as .gz, .bz2 or .xz; a .zip or folder of such files, or the word "
+        "aflow",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the .npz file to write; must not exist")
     parser.add_argument(
@@ -37,6 +40,13 @@ def add(commands: Commands) -> None:
         default=20,
         metavar="N",
         help="structures with more inequivalent sites are refused",
+    )
+    parser.add_argument(
+        "--keep",
+        default="",
+        metavar="COLUMN,...",
+        help="columns of numbers that stay with the structures, such as band_gap: what a network can be told "
+        "(data.cond of `jaxcrystal train`)",
     )
     parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
     parser.set_defaults(run=run)
@@ -47,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     at_least_1(arguments, "max_sites", "processes")
     from jaxcrystal.data.prepare import prepare
 
-    report = prepare(arguments.sources, arguments.out, arguments.max_sites, arguments.processes)
+    keep = [name.strip() for name in arguments.keep.split(",") if name.strip()]
+    report = prepare(arguments.sources, arguments.out, arguments.max_sites, arguments.processes, keep=keep)
     print(report.describe())
     return 0

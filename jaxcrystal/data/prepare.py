@@ -5,7 +5,7 @@ import io
 import multiprocessing
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import require_absent, write_text
-from jaxcrystal.io.readers import Record, parse, read_records
+from jaxcrystal.io.readers import Record, read, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.io.sources import Skipped
 
 _CHUNK = 64
 #: Characters of a library's message that are kept.
@@ -38,6 +39,7 @@ class PrepareReport:
       rejected: how many were refused, by reason.
       out: the data set.
       rejected_out: the table of refused structures.
+      skipped: what was passed over in folders and archives, in one line; empty if nothing was.
     """
 
     read: int
@@ -46,6 +48,7 @@ class PrepareReport:
     rejected: dict[str, int]
     out: Path
     rejected_out: Path
+    skipped: str = ""
 
     def describe(self) -> str:
         """Returns the report in a few lines."""
@@ -54,6 +57,7 @@ class PrepareReport:
             lines.append(f"{self.low_symmetry} of them have a group below 16, which is not trained on yet")
         refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
         lines.append(f"{self.read - self.accepted} rejected ({refused or 'none'}) -> {self.rejected_out}")
+        lines += [self.skipped] if self.skipped else []
         return "\n".join(lines)
 
 
@@ -63,6 +67,7 @@ def prepare(
     max_sites: int = 20,
     processes: int | None = None,
     progress: bool = True,
+    keep: Sequence[str] = (),
 ) -> PrepareReport:
     """Symmetrises every structure of the sources and writes a `Dataset`.
 
@@ -77,9 +82,12 @@ def prepare(
       max_sites: structures with more inequivalent sites are refused.
       processes: worker processes, default one a CPU; 1 works in this process.
       progress: show a progress bar.
+      keep: names of columns (or of numbers in a JSON document) that become `Dataset.columns`, NaN
+        where a structure has none.
 
     Raises:
-      DataError: `out` exists or cannot be written, a source cannot be read, or not one
+      DataError: no structure has a number in a column that is to be kept, `out` exists or cannot be
+        written, a source cannot be read, or not one
         structure was accepted.
     """
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -93,7 +101,8 @@ def prepare(
     accepted: list[PreparedSites] = []
     properties: list[dict[str, float]] = []
     rejected: list[tuple[str, str, str]] = []
-    outcomes = _work(read_records(listed), max_sites, processes or num_cpus())
+    skipped = Skipped()
+    outcomes = _work(read_records(listed, skipped), max_sites, processes or num_cpus())
     for record_id, values, result in _with_bar(outcomes, progress):
         if isinstance(result, Rejected):
             rejected.append((record_id, str(result.reason), result.detail))
@@ -105,10 +114,16 @@ def prepare(
     rejected_out = out.with_name(REJECTED_NAME)
     _write_rejected(rejected_out, out.name, rejected)
     if not accepted:
-        raise DataError(f"no structure could be used, {len(rejected)} rejected: see {rejected_out}")
+        passed_over = f"; {skipped.describe()}" if skipped.reasons else ""
+        raise DataError(
+            f"no structure could be used, {len(rejected)} rejected: see {rejected_out}{passed_over}"
+        )
     info = {"sources": [str(source) for source in listed], "max_sites": max_sites, "symprec": SYMPREC}
     info["read"], info["rejected"] = len(ids) + len(rejected), dict(Counter(r[1] for r in rejected))
-    dataset = stack(ids, accepted, properties, info)
+    for name in keep:
+        if not any(name in values for values in properties):
+            raise DataError(f"no structure has a number named {name!r} to keep")
+    dataset = stack(ids, accepted, properties, info, keep)
     dataset.save(out)
     return PrepareReport(
         read=len(ids) + len(rejected),
@@ -117,6 +132,7 @@ def prepare(
         rejected=dict(Counter(reason for _, reason, _ in rejected)),
         out=out,
         rejected_out=rejected_out,
+        skipped=skipped.describe(),
     )
 
 
@@ -139,7 +155,7 @@ def prepare_record(record: Record, max_sites: int) -> Outcome:
     result: PreparedSites | Rejected
     try:
         try:
-            structure = parse(record)
+            structure = read(record)
         except Rejected:
             raise
         except Exception as error:  # a library's parser may raise anything

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxcrystal.data.dataset import PreparedSites
+from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import DataError
+from jaxcrystal.io.checks import atomic_numbers, checked, near_pairs
 from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.symmetry.detect import standard_dataset
 from jaxcrystal.symmetry.groups import group_tables
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 SYMPREC = 0.1
 #: Largest distance, Å, between an atom of the standardised cell and its rebuilt image.
 REBUILD_TOLERANCE = 0.1
-#: Occupancies above this one count as full.
-_FULL_OCCUPANCY = 0.99
+#: Å; no two atoms of a crystal are nearer.
+SHORTEST_DISTANCE = 0.5
 
 
 def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
@@ -40,10 +42,11 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
     Raises:
       Rejected: with the reason.
     """
-    species = _atomic_numbers(structure)
+    species = atomic_numbers(structure)
+    checked(structure)
     lattice, frac_coords = structure.lattice.matrix, structure.frac_coords
-    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
-        raise Rejected(Reason.UNPARSABLE, "a coordinate or length is not a finite number")
+    near = near_pairs(lattice, frac_coords, SHORTEST_DISTANCE)
+    _require_apart(near, species, SYMPREC)
     found = _standardise((lattice, frac_coords, species))
 
     space_group = int(found.number)
@@ -52,6 +55,7 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
         raise Rejected(
             Reason.TOO_MANY_SITES, f"{len(orbits)} inequivalent sites, at most {max_sites} allowed"
         )
+    _require_apart(near, species, SHORTEST_DISTANCE)
     lattice_params = params_of_lattice(found.std_lattice, space_group)
     tolerance = REBUILD_TOLERANCE / np.linalg.norm(found.std_lattice, axis=1).min()
 
@@ -91,22 +95,14 @@ def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Fl
     return np.where(free, np.concatenate([from_lengths, from_angles]), 0.0)
 
 
-def _atomic_numbers(structure: "Structure") -> Int[np.ndarray, " atoms"]:
-    from pymatgen.core import DummySpecies
-
-    if len(structure) == 0:
-        raise Rejected(Reason.EMPTY, "no atoms")
-    numbers = []
-    for site in structure:
-        occupants: dict[Any, float] = dict(site.species.items())
-        for occupant in occupants:
-            if isinstance(occupant, DummySpecies) or not 1 <= occupant.Z <= 118:
-                raise Rejected(Reason.UNKNOWN_ELEMENT, f"{occupant} is not an element")
-        elements = {int(occupant.Z) for occupant in occupants}
-        if len(elements) != 1 or sum(occupants.values()) < _FULL_OCCUPANCY:
-            raise Rejected(Reason.DISORDERED, f"a site holds {site.species_string}")
-        numbers.append(elements.pop())
-    return np.array(numbers, np.int32)
+def _require_apart(
+    near: list[tuple[int, int, float]], species: Int[np.ndarray, " atoms"], shortest: float
+) -> None:
+    """Refuses a structure of which two atoms are nearer than a distance in Å."""
+    for one, other, distance in near:
+        if distance < shortest:
+            names = f"{SYMBOLS[species[one]]} and {SYMBOLS[species[other]]}"
+            raise Rejected(Reason.OVERLAPPING, f"{names} are {distance:.2g} Å apart")
 
 
 def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:

@@ -19,7 +19,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.convert import formula, to_pymatgen
-from jaxcrystal.requests.like import order_like
+from jaxcrystal.requests.like import order_like, rows_to_order
 from jaxcrystal.requests.orders import Order, SiteMode
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal
@@ -55,6 +55,8 @@ def choose(
 ) -> Dataset:
     """Returns structures of group ≥ 16 and at most so many sites, drawn by seed.
 
+    One whose letters make no order (two sites on one point) is left out, and named in a warning.
+
     Args:
       dataset: prepared.
       count: at most so many; None for all.
@@ -65,6 +67,7 @@ def choose(
       DataError: no structure is left.
     """
     fits = np.flatnonzero(dataset.supported & ~too_large(dataset, max_sites))
+    fits = rows_to_order(dataset, fits, "given")
     if not len(fits):
         raise DataError(
             f"no target of a group from 16 to 230 with at most {_limit(max_sites)} sites among {len(dataset)}"

@@ -12,6 +12,13 @@ class Reason(StrEnum):
     EMPTY = "empty"
     DISORDERED = "disordered"
     UNKNOWN_ELEMENT = "unknown_element"
+    #: What the file says of group, operations, cell, formula and atoms does not go together.
+    CONTRADICTORY = "contradictory"
+    #: It could be read in more than one way.
+    AMBIGUOUS = "ambiguous"
+    #: Atoms on one point.
+    OVERLAPPING = "overlapping"
+    NOT_PERIODIC = "not_periodic"
     SYMMETRY_FAILED = "symmetry_failed"
     TOO_MANY_SITES = "too_many_sites"
     NOT_REBUILT = "not_rebuilt"

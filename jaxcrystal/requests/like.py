@@ -1,8 +1,10 @@
 """Orders taken from known crystals: their groups, and the letters or numbers of their sites."""
 
+import logging
 from collections import Counter
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.data.dataset import Dataset
@@ -10,6 +12,10 @@ from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.requests.orders import Order, SiteMode, make_order
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+
+#: Structures that a warning names.
+_SHOWN = 3
+_log = logging.getLogger(__name__)
 
 
 def order_like(dataset: Dataset, row: int, mode: SiteMode) -> Order:
@@ -32,6 +38,27 @@ def order_like(dataset: Dataset, row: int, mode: SiteMode) -> Order:
     return make_order(group, {symbol: len(text) for symbol, text in letters.items()}, mode)
 
 
+def rows_to_order(
+    dataset: Dataset, rows: Int[np.ndarray, " rows"], mode: SiteMode
+) -> Int[np.ndarray, " usable"]:
+    """Returns those of some rows that make an order; the others are named in a warning.
+
+    A row of a damaged or older file, with two sites on one point, must not stop a run of many.
+    """
+    usable, left_out = [], {}
+    for row in rows:
+        try:
+            order_like(dataset, int(row), mode)
+            usable.append(row)
+        except RequestError as error:
+            left_out[str(dataset.ids[row])] = str(error)
+    if left_out:
+        shown = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:_SHOWN])
+        more = f"; and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+        _log.warning("jaxcrystal: %d of %d structures left out: %s%s", len(left_out), len(rows), shown, more)
+    return np.array(usable, int)
+
+
 def draw_orders(
     dataset: Dataset, count: int, mode: SiteMode, seed: int = 0, max_sites: int = BUCKETS[-1]
 ) -> tuple[list[Order], list[int]]:
@@ -41,7 +68,8 @@ def draw_orders(
     structures every one of them is drawn at least once.
 
     Args:
-      dataset: prepared; structures of groups 1-15 and larger ones are left out.
+      dataset: prepared; structures of groups 1-15, larger ones and those that make no order are
+        left out.
       count: structures to be sampled in all.
       mode: see `order_like`.
       seed: of the draw.
@@ -53,6 +81,7 @@ def draw_orders(
       RequestError: no structure is left.
     """
     fits = np.flatnonzero(dataset.supported & (dataset.num_sites <= min(max_sites, BUCKETS[-1])))
+    fits = rows_to_order(dataset, fits, mode)
     if not len(fits):
         raise RequestError(
             f"none of the {len(dataset)} structures has a group from 16 to 230 and at most "

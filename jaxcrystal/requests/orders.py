@@ -1,5 +1,7 @@
 """What a user orders: a space group, and the sites or Wyckoff letters of each element."""
 
+import logging
+import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -13,11 +15,15 @@ from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP, hermann_mauguin, space_group_number
+from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP, hermann_mauguin
+from jaxcrystal.symmetry.symbols import is_our_setting, our_setting, space_group_number
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 #: Letters drawn as like elements have them, all sites free, or on given letters.
 SiteMode = Literal["auto", "free", "given"]
+#: In ASCII: Python's `int` reads digits of other scripts too.
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,21 +147,31 @@ def supported_group(space_group: int | str) -> int:
 
 
 def parse_space_groups(text: str) -> tuple[int, ...]:
-    """Returns the groups of a list such as `221,Pm-3m,F d -3 m`, each once, in that order."""
-    return tuple(dict.fromkeys(space_group_number(part) for part in text.split(",")))
+    """Returns the groups of a list such as `221,Pm-3m,F d -3 m`, each once, in that order.
+
+    A symbol of another setting than that of `symmetry.groups` is taken for its group, with a warning.
+    """
+    groups = []
+    for part in text.split(","):
+        groups.append(space_group_number(part))
+        if not is_our_setting(part):
+            _log.warning(
+                "jaxcrystal: %s is group %d in another setting: letters refer to the standard one, %s",
+                part.strip(), groups[-1], our_setting(groups[-1]),
+            )  # fmt: skip
+    return tuple(dict.fromkeys(groups))
 
 
 def parse_sites(text: str) -> dict[str, int]:
     """Returns the sites of each element of a text such as `Ba=1,Ti=1,O=2`."""
     sites = {}
     for symbol, value in _pairs(text, "Ba=1,Ti=1,O=2").items():
-        try:
-            sites[symbol] = int(value)
-        except ValueError:
+        if not _WHOLE_NUMBER.fullmatch(value):
             raise RequestError(
                 f"cannot read {symbol}={value}: expected a whole number of sites, such as {symbol}=1 "
                 "(for letters use --wyckoff)"
-            ) from None
+            )
+        sites[symbol] = int(value)
     return sites
 
 
@@ -192,10 +208,10 @@ def parse_numbers(text: str, name: str) -> tuple[int, ...]:
       text: separated by commas.
       name: of the option, for the message.
     """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4") from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(map(_WHOLE_NUMBER.fullmatch, parts)):
+        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4")
+    return tuple(map(int, parts))
 
 
 def _pairs(text: str, example: str) -> dict[str, str]:

@@ -4,15 +4,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError, one_line
+from jaxcrystal.io.checks import atomic_numbers, checked
 from jaxcrystal.io.convert import to_pymatgen
-from jaxcrystal.io.readers import Record, parse, read_records
-from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.io.readers import Record, read, read_records
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.summary import SUMMARY_NAME
 from jaxcrystal.symmetry.orbits import expand_crystal
@@ -28,8 +28,6 @@ _FRAMES = ("structures.extxyz", "structures.extxyz.gz")
 #: From so many records on, they are parsed in several processes: 2 ms each, while a process
 #: takes more than a second to start.
 _MANY = 2000
-#: Occupancies above this one count as full.
-_FULL_OCCUPANCY = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,26 +88,11 @@ def ordered(structure: "Structure") -> "Structure":
     """Returns the structure with bare elements; deuterium and tritium count as hydrogen.
 
     Raises:
-      Rejected: no atoms, disordered sites, something that is no element, or a number that
-        is not finite.
+      Rejected: see `checks.atomic_numbers` and `checks.checked`.
     """
-    if len(structure) == 0:
-        raise Rejected(Reason.EMPTY, "no atoms")
-    numbers = []
-    for site in structure:
-        occupants: dict[Any, float] = dict(site.species.items())
-        elements = {int(getattr(occupant, "Z", 0)) for occupant in occupants}
-        if not all(1 <= element <= 118 for element in elements):
-            raise Rejected(Reason.UNKNOWN_ELEMENT, f"a site holds {site.species_string}")
-        if len(elements) != 1 or sum(occupants.values()) < _FULL_OCCUPANCY:
-            raise Rejected(Reason.DISORDERED, f"a site holds {site.species_string}")
-        numbers.append(elements.pop())
-    lattice, frac_coords = np.array(structure.lattice.matrix), np.array(structure.frac_coords)
-    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
-        raise Rejected(Reason.UNPARSABLE, "a coordinate or length is not a finite number")
-    if abs(np.linalg.det(lattice)) < 1e-6:
-        raise Rejected(Reason.UNPARSABLE, "the cell has no volume")
-    return to_pymatgen(lattice, np.array(numbers), frac_coords)
+    numbers = atomic_numbers(structure)
+    checked(structure)
+    return to_pymatgen(structure.lattice.matrix, numbers, structure.frac_coords)
 
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -133,7 +116,7 @@ def _parsed(records: list[Record], processes: int | None) -> list[Entry]:
 def _arrays(record: Record) -> _Arrays | str:
     """Returns lattice, species and coordinates, which travel faster than a structure; or what is wrong."""
     try:
-        structure = ordered(parse(record))
+        structure = ordered(read(record))
     except Exception as error:  # a library's parser may raise anything
         return one_line(error)
     return (

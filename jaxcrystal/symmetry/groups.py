@@ -17,7 +17,6 @@ import numpy as np
 import spglib
 
 from jaxcrystal.crystal import MAX_OPS
-from jaxcrystal.errors import RequestError
 
 #: Crystal families in the order of their index in `GroupTables.family`.
 FAMILIES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "hexagonal", "cubic")
@@ -139,39 +138,6 @@ def _primitive_vectors(centring: np.ndarray) -> tuple[np.ndarray, int]:
         ):
             return rows, len(centring)
     raise AssertionError(f"unknown centring {centring}")
-
-
-def space_group_number(symbol: str | int) -> int:
-    """Returns the number of a space group given as a number or Hermann-Mauguin symbol.
-
-    Args:
-      symbol: `221`, `"221"`, `"Pm-3m"` or `"P m -3 m"`; underscores of screw axes may
-        be left out (`"P63/mmc"`).
-
-    Raises:
-      RequestError: not a number from 1 to 230 and not a known symbol.
-    """
-    text = str(symbol).strip()
-    if text.lstrip("+-").isdigit():
-        number = int(text)
-        if not 1 <= number <= 230:
-            raise RequestError(f"space group {number} does not exist: numbers run from 1 to 230")
-        return number
-    plain = text.replace(" ", "").replace("_", "")
-    if plain in _symbols():
-        return _symbols()[plain]
-    raise RequestError(f"unknown space group {text!r}: give a number (1-230) or a symbol such as Pm-3m")
-
-
-@lru_cache(maxsize=1)
-def _symbols() -> dict[str, int]:
-    symbols: dict[str, int] = {}
-    for hall_number in range(1, 531):
-        group = spglib.get_spacegroup_type(hall_number)
-        names = {group.international_short, group.international_full, group.international}
-        for name in names:
-            symbols.setdefault(name.split("=")[0].replace(" ", "").replace("_", ""), group.number)
-    return symbols
 
 
 def hermann_mauguin(number: int) -> str:

@@ -67,7 +67,7 @@ def test_rejected_table_names_every_reason(tmp_path, rutile):
         "dummy.json": "unknown_element",
         "mixed.cif": "disordered",
         "empty.json": "empty",
-        "close.json": "symmetry_failed",
+        "close.json": "overlapping",
         "many.json": "too_many_sites",
     }
     assert all(row["detail"] and "\n" not in row["detail"] for row in _rows(report.rejected_out))
@@ -137,3 +137,21 @@ def test_killed_process_leaves_no_out_file(tmp_path, perovskite):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "a.npz").exists()
+
+
+def test_kept_columns(tmp_path, rutile, perovskite) -> None:
+    """Numbers of a column, NaN where a cell holds none; they follow their structures."""
+    rows = [{"cif": rutile.to(fmt="cif"), "gap": "3.0", "note": "wide"}]
+    rows += [{"cif": perovskite.to(fmt="cif"), "gap": "", "note": "7"}]
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["cif", "gap", "note"])
+        writer.writeheader()
+        writer.writerows(rows)
+    keep = ["gap", "note"]
+    report = prepare(tmp_path / "a.csv", tmp_path / "a.npz", processes=1, progress=False, keep=keep)
+    dataset = Dataset.load(report.out)
+    np.testing.assert_array_equal(dataset.columns["gap"], [3.0, np.nan])
+    np.testing.assert_array_equal(dataset.select([1, 0]).columns["note"], [7.0, np.nan])
+    with pytest.raises(DataError, match="no structure has a number named 'mass'"):
+        prepare(tmp_path / "a.csv", tmp_path / "b.npz", processes=1, progress=False, keep=["mass"])
+    assert not (tmp_path / "b.npz").exists()

@@ -116,8 +116,12 @@ def _bad(kind):
         return Structure(cubic, [{"Fe": 0.7}], [[0, 0, 0]])
     if kind == Reason.UNKNOWN_ELEMENT:
         return Structure(cubic, [DummySpecies("X"), "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    if kind == Reason.SYMMETRY_FAILED:
+    if kind == Reason.OVERLAPPING:
         return Structure(cubic, ["Fe", "Fe"], [[0, 0, 0], [0.001, 0, 0]])
+    if kind == "too near":  # with other species, which spglib takes for two atoms
+        return Structure(cubic, ["Fe", "O"], [[0, 0, 0], [0.1, 0, 0]])
+    if kind == Reason.NOT_PERIODIC:
+        return Structure(Lattice(4 * np.eye(3), pbc=(True, True, False)), ["Fe"], [[0, 0, 0]])
     if kind == Reason.UNPARSABLE:
         return Structure(cubic, ["Fe", "Fe"], [[0, 0, 0], [float("nan"), 0, 0]])
     rng = np.random.default_rng(0)
@@ -127,8 +131,28 @@ def _bad(kind):
     )
 
 
-@pytest.mark.parametrize("kind", [*sorted(set(Reason) - {Reason.NOT_REBUILT}), "vacancy"])
-def test_rejections(kind):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Reason.EMPTY, Reason.EMPTY),
+        (Reason.DISORDERED, Reason.DISORDERED),
+        ("vacancy", Reason.DISORDERED),
+        (Reason.UNKNOWN_ELEMENT, Reason.UNKNOWN_ELEMENT),
+        (Reason.UNPARSABLE, Reason.UNPARSABLE),
+        (Reason.TOO_MANY_SITES, Reason.TOO_MANY_SITES),
+        (Reason.OVERLAPPING, Reason.OVERLAPPING),
+        ("too near", Reason.OVERLAPPING),
+        (Reason.NOT_PERIODIC, Reason.NOT_PERIODIC),
+    ],
+)
+def test_rejections(kind, reason):
     with pytest.raises(Rejected) as refusal:
         symmetrize(_bad(kind))
-    assert refusal.value.reason == (Reason.DISORDERED if kind == "vacancy" else kind)
+    assert refusal.value.reason == reason
+
+
+def test_no_group_is_a_rejection(monkeypatch, rutile):
+    monkeypatch.setattr("spglib.get_symmetry_dataset", lambda *_, **__: None)
+    with pytest.raises(Rejected) as refusal:
+        symmetrize(rutile)
+    assert refusal.value.reason == Reason.SYMMETRY_FAILED

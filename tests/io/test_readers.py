@@ -169,7 +169,7 @@ def test_symbols_with_charge_number_or_capitals(tmp_path, rutile, symbol):
     assert found.composition.reduced_formula == "TiO2"
 
 
-def test_broken_files_become_errors(tmp_path, rutile):
+def test_broken_files_become_errors(tmp_path, rutile, caplog):
     (tmp_path / "broken.cif").write_text(_cif(rutile)[:300])
     (tmp_path / "unplaced.cif").write_text(_cif(rutile).replace("0.30530000", "?"))
     (tmp_path / "broken.json").write_text("{")
@@ -182,8 +182,9 @@ def test_broken_files_become_errors(tmp_path, rutile):
     (tmp_path / "short.extxyz").write_text('2\nLattice="3 0 0 0 3 0 0 0 3"\nH 0 0 0\n')
     (tmp_path / "POSCAR").write_text("x\n1.0\n3 0 0\n0 3 0\n0 0 3\n1\nDirect\n0 0 0\n")  # no elements
     found = list(read_structures(tmp_path))
-    assert len(found) == 9
+    assert len(found) == 8
     assert all(isinstance(error, Exception) for _, error in found), found
+    assert "other.json (no structure in it)" in caplog.text  # is no failed structure
 
 
 def test_csv_damaged_at_its_end_gives_its_first_rows(tmp_path, perovskite):

@@ -65,6 +65,29 @@ def test_the_largest_structures_are_left_out(prototypes) -> None:
         draw_orders(prototypes.select(np.array([], int)), 3, "free")
 
 
+def test_a_row_that_makes_no_order_is_left_out_and_named(simple, caplog) -> None:
+    """Two sites on one point, as older files have them: the others are drawn."""
+    broken = simple.select(range(len(simple)))
+    row = next(
+        n
+        for n in range(len(simple))
+        if any(
+            wyckoff_positions(int(simple.space_group[n]))[letter].num_free == 0
+            for letter in simple.letters[simple.sites(n)]
+        )
+    )
+    positions = wyckoff_positions(int(simple.space_group[row]))
+    fixed = next(letter for letter in simple.letters[simple.sites(row)] if positions[letter].num_free == 0)
+    broken.letters[simple.sites(row)] = fixed
+    orders, counts = draw_orders(broken, 2 * len(broken), "given")
+    assert sum(counts) == 2 * len(broken)
+    assert len(orders) == len({order_like(simple, n, "given") for n in range(len(simple)) if n != row})
+    assert f"1 of {len(broken)} structures left out: {broken.ids[row]}" in caplog.text
+    caplog.clear()
+    assert sum(draw_orders(broken, 9, "free")[1]) == 9  # its letters do not matter here
+    assert not caplog.records
+
+
 def test_counts_differ_by_order(tiny_model) -> None:
     config = LangevinConfig(tiny_model.schedule, steps_per_level=2, trajectory_every=1)
     salts = [make_order(225, {"Na": "a", "Cl": "b"}), make_order(221, {"Na": "a", "Cl": "b"})]

@@ -80,6 +80,8 @@ def test_parsing() -> None:
         ("-3", "numbers run from 1 to 230"),
         ("221,", "unknown space group ''"),
         ("Pm-4m", "unknown space group 'Pm-4m'"),
+        ("\u00b2\u00b2\u2075", "unknown space group"),
+        ("--5", "unknown space group '--5'"),
     ],
 )
 def test_wrong_groups(text, message) -> None:
@@ -98,6 +100,9 @@ def test_wrong_groups(text, message) -> None:
         ("Ba=1,,O=1", "cannot read ''"),
         ("Ba=a", "cannot read Ba=a: expected a whole number of sites.*--wyckoff"),
         ("Ba=1.5", "expected a whole number"),
+        ("Ba=1_0", "expected a whole number"),
+        ("Ba=\u0663", "expected a whole number"),
+        ("Ba=\u00b2", "expected a whole number"),
         ("Ba=1,Ba=2", "Ba is given twice"),
     ],
 )
@@ -105,6 +110,16 @@ def test_wrong_sites(text, message) -> None:
     with pytest.raises(RequestError, match=message) as error:
         parse_sites(text)
     assert "\n" not in str(error.value)
+
+
+def test_another_setting_is_said(caplog) -> None:
+    """Letters refer to the setting of the tables: a line says so where a symbol means another one."""
+    assert parse_space_groups("Pnma,62,Cmca,Fd-3m,R-3m,P6_3/mmc,Oh^5") == (62, 64, 227, 166, 194, 225)
+    assert not caplog.records
+    assert parse_space_groups("Pbnm, Fd-3m:2") == (62, 227)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "Pbnm is group 62 in another setting: letters refer to the standard one, P n m a" in first
+    assert "F d -3 m:1" in second
 
 
 def test_wrong_letters_in_text() -> None:

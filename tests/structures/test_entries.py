@@ -70,7 +70,7 @@ def test_a_damaged_format_is_made_up_for_by_another(samples, tmp_path) -> None:
 def test_foreign_sources(tmp_path) -> None:
     """CSV, CIF, extxyz, POSCAR and JSON of other programs; an unreadable row stays in its place."""
     crystal = make_crystal(
-        221, [4.0] * 3, [90.0] * 3, [56, 22, 8], [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0]], "abc"
+        221, [4.0] * 3, [90.0] * 3, [56, 22, 8], [[0, 0, 0], [0.5] * 3, [0, 0.5, 0.5]], "abc"
     )
     write_cif(tmp_path / "x" / "a.cif", crystal)
     write_poscar(tmp_path / "x" / "b.vasp", crystal)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import spglib
 
-from jaxcrystal.errors import RequestError
-from jaxcrystal.symmetry.groups import FAMILIES, group_tables, hermann_mauguin, space_group_number
+from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import centring_translations
 from tests.crystals import params_from_lengths_angles
@@ -122,33 +121,3 @@ def test_padding_is_zero():
 def test_family(number, family):
     assert group_tables().family[number] == family
     assert len(FAMILIES) == 6
-
-
-@pytest.mark.parametrize(
-    ("symbol", "number"),
-    [
-        ("Pm-3m", 221),
-        ("F m -3 m", 225),
-        ("P6_3/mmc", 194),
-        ("P63/mmc", 194),
-        ("R-3m", 166),
-        ("Fd-3m", 227),
-        ("P2_1/c", 14),
-        ("Pnma", 62),
-        (" 62 ", 62),
-        (62, 62),
-    ],
-)
-def test_symbols(symbol, number):
-    assert space_group_number(symbol) == number
-
-
-@each_group
-def test_symbol_roundtrip(number):
-    assert space_group_number(hermann_mauguin(number)) == number
-
-
-@pytest.mark.parametrize("symbol", ["0", "231", "-4", "Pm-4m", "", "pm-3m "])
-def test_unknown_symbols(symbol):
-    with pytest.raises(RequestError, match="space group"):
-        space_group_number(symbol)
