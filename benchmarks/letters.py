@@ -1,4 +1,4 @@
-"""How well the letters of held-out structures are told from their group, elements and site counts.
+"""How well the letters of held-out structures are predicted from their group, elements and site counts.
 
 python -m benchmarks.letters --held-out val.npz [--model DIR] [--name letters]
 

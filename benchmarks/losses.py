@@ -3,7 +3,7 @@
 python -m benchmarks.losses --data test.npz [--max-sites 4] [--structures 512] [--coords-min 0.03]
     [--schedule paper] [--draws 8]
 
-With several draws of the noise the losses are their means; even a network that says nothing, whose
+With several draws of the noise the losses are their means; even a prediction of zero, whose
 loss is 1 in the mean, is a few hundredths off with one draw.
 """
 

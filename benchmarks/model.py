@@ -1,11 +1,11 @@
-"""The row of a model: everything that is to be known of it after a change.
+"""The row of a model: all figures that are taken of it after a change.
 
 python -m benchmarks.model --targets test.npz --reference test.csv.gz --train train.csv.gz
     [--model DIR] [--count 1000] [--reconstruct 200] [--samples-per-target 20] [--contract free]
     [--seed 0] [--name model]
 
 1. `--count` structures with the groups and elements of random targets (group >= 16, at most 20
-   sites), sampled in three contracts, which never share a column: the number of sites given
+   sites), sampled with three inputs (contracts), which never share a column: the number of sites given
    and sites free, as in the paper; the number of sites given and letters drawn by
    frequency; the letters given. Each is evaluated as by `jaxcrystal evaluate`.
 2. `--reconstruct` random targets sampled again, as by `jaxcrystal reconstruct`, with the random

@@ -1,4 +1,4 @@
-"""What the metrics say of known answers: real crystals, and the same ones shuffled.
+"""The metrics of known answers: real crystals, and the same ones shuffled.
 
 python -m benchmarks.sanity --train train.csv.gz --reference test.csv.gz [--count 1000]
 

@@ -1,4 +1,4 @@
-"""Things that take a while to make, made in the background before they are asked for."""
+"""Computes values, such as compiled programs, in background threads before they are asked for."""
 
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,10 +9,10 @@ Value = TypeVar("Value")
 
 
 class Background(Generic[Key, Value]):
-    """What `make` gives for each key: `ahead[key]` waits for it.
+    """The value that `make` returns for each key: `background[key]` waits for it.
 
     Args:
-      make: called in a thread, once for each key; what it raises is raised by `ahead[key]`.
+      make: called in a thread, once for each key; what it raises is raised by `background[key]`.
       keys: in the order in which they will be asked for. Others are made when they are.
       threads: that make them.
     """

@@ -1,4 +1,4 @@
-"""TOML files to frozen dataclasses and back.
+"""Reads TOML files into frozen dataclasses, and writes them back.
 
 A configuration is a frozen dataclass whose fields are numbers, strings, booleans or
 further such dataclasses, so that it is hashable and can be a static argument. Each part

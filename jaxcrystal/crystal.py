@@ -1,4 +1,4 @@
-"""One crystal, padded to fixed sizes; batches come from `vmap`.
+"""The type `Crystal`, one structure as arrays padded to fixed sizes, and the sizes to choose from.
 
 `symmetry.crystals` builds one, of numpy arrays; here it is padded and stacked to batches. The
 sizes that are padded to stand here too: every size is a compilation.

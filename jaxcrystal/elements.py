@@ -1,4 +1,4 @@
-"""Element symbols and atomic numbers."""
+"""Converts element symbols to atomic numbers and back."""
 
 import difflib
 

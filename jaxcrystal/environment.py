@@ -1,4 +1,4 @@
-"""What differs between releases of jax: those that compute wrongly, and names that moved."""
+"""Differences between releases of jax (wrong results, moved names), and CPU cores as its devices."""
 
 import os
 import warnings

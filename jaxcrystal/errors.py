@@ -1,8 +1,8 @@
-"""What can go wrong, and what to do about it.
+"""Errors and status flags, each with a message that says what to change.
 
 Two kinds. A `Status` is raised by compiled code: bits that are OR-ed through a
 scan and freeze one structure only. A `JaxcrystalError` is raised on the host: one
-line that says what was got, what was expected and how to mend it.
+line with what was given, what was expected and what to change.
 """
 
 import enum
@@ -51,7 +51,7 @@ class RequestError(JaxcrystalError, ValueError):
 
 
 def one_line(error: Exception, limit: int = 200) -> str:
-    """Returns an exception as one line; those of libraries with their type, which says more.
+    """Returns an exception as one line; those of libraries with their type, which tells more than the text.
 
     Args:
       error: any.

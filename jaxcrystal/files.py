@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writes files that are complete or absent whenever the program is stopped, and claims folders."""
 
 import os
 import tempfile

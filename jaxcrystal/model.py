@@ -1,4 +1,4 @@
-"""A trained model as a folder: settings, weights and letter frequencies.
+"""Saves and loads a trained model as a folder: settings, weights and letter frequencies.
 
     model.toml     network and schedule, and how it was trained
     weights.npz    averaged weights, float32, one array for each parameter path
@@ -71,7 +71,7 @@ class Model:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """The names of what the network is told about each structure, such as a band gap."""
+        """The names of the conditions that the network gets for each structure, such as a band gap."""
         return tuple(self.info.get("cond", ()))
 
     def score(self, capacity: ImageCapacity) -> ScoreFn:

@@ -1,4 +1,4 @@
-"""The parameters of a network as named arrays, as files hold them."""
+"""Converts the parameters of a network to named arrays, as files hold them, and back."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""From a network's edge outputs to the predicted noise and the scores of coordinates and lattice.
+"""Turns a network's edge outputs into predicted noise and scores of coordinates and lattice.
 
 Any Flax module that gives two numbers for each edge of the multigraph makes a score here;
 DimeNet++ is one such module. It predicts the noise that was added, in units of its σ; the score
@@ -73,7 +73,7 @@ def make_score(module: Any, graph: GraphConfig, capacity: ImageCapacity) -> Call
       capacity: static room of the neighbour search, and whether sites are free.
     Returns:
       `score(params, crystal, sigma, cond=None)` for one crystal; `sigma` is [2]: σ_X in Å and
-      σ_L; `cond` is what the module is told about this structure, a pytree of arrays without a
+      σ_L; `cond` are the conditions of this structure, a pytree of arrays without a
       batch axis. Losses and samplers take it with the parameters bound: `partial(score, params)`.
     """
     exponent = getattr(module, "envelope_exponent", _ENVELOPE_EXPONENT)
@@ -145,7 +145,7 @@ def with_known_noise(
     own_images: Float[Array, "max_nodes max_ops 3"],
     sigma: Float[Array, ""],
 ) -> Float[Array, "max_nodes 3"]:
-    """Replaces the predicted noise of free sites by what their images tell exactly.
+    """Replaces the predicted noise of free sites where it follows exactly from their images.
 
     The graph counts images of a site within `merge_distance` as one atom, so that a network cannot
     see how far apart they are. But where noise has moved an atom off a special position, the mean

@@ -1,4 +1,4 @@
-"""Tables for the terminal, and values as JSON can hold them."""
+"""Formats tables for the terminal, and turns values into what JSON can hold."""
 
 import math
 from collections.abc import Collection, Sequence

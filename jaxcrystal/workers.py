@@ -1,4 +1,4 @@
-"""One function over many structures: in this process, in several, or on a cluster."""
+"""Runs one function over many structures: in this process, in several, or on a cluster."""
 
 import multiprocessing
 import sys

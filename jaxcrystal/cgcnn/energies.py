@@ -1,4 +1,4 @@
-"""Crystals with known formation energies: what the CGCNN is trained and tested on."""
+"""Reads crystals with known formation energies, which the CGCNN is trained and tested on."""
 
 import multiprocessing
 import sys

@@ -1,4 +1,4 @@
-"""The graph of CGCNN: the shells of neighbours around every atom of a crystal, and batches of them.
+"""Builds the graph of CGCNN, the shells of neighbours around every atom, and batches of such graphs.
 
 The published network (see `cgcnn.network`) reads, of every atom, the species and distances of
 its 12 nearest neighbours within 8 Å. Two things are done differently, the first without

@@ -1,4 +1,4 @@
-"""Activations of the bundled CGCNN for crystals, whose Fréchet distance is FD CGCNN."""
+"""Computes the activations of the bundled CGCNN, whose Fréchet distance is FD CGCNN."""
 
 import json
 import zipfile

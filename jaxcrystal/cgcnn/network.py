@@ -47,7 +47,7 @@ class Cgcnn(nn.Module):
           crystals: how many the batch has room for.
         """
         config = self.config
-        # Row and column of the periodic table speak for elements that are rare in the data.
+        # Row and column of the periodic table stand in for elements that are rare in the data.
         row, column = (jnp.asarray(table)[graph.species] for table in _periodic_table())
         x = nn.Embed(119, config.width, name="element")(graph.species)
         x = x + nn.Embed(8, config.width, name="row")(row) + nn.Embed(33, config.width, name="column")(column)
@@ -90,7 +90,7 @@ def init_params(key: Array, config: CgcnnConfig, graph: ShellGraph) -> Any:
 
 
 def apply(params: Any, config: CgcnnConfig, graph: ShellGraph, crystals: int) -> CgcnnOutput:
-    """Returns what the network says of a batch with room for `crystals`."""
+    """Returns the network's outputs for a batch with room for `crystals`."""
     output: Any = Cgcnn(config).apply({"params": params}, graph, crystals)
     return CgcnnOutput(*output)
 

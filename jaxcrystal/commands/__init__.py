@@ -1,1 +1,1 @@
-"""One module a command of the command line: `add` declares its options, `run` does it."""
+"""The subcommands of the command line, a module each: `add` declares its options, `run` does it."""

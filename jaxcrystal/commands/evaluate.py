@@ -1,4 +1,4 @@
-"""`jaxcrystal evaluate`: every figure of a set of samples."""
+"""`jaxcrystal evaluate`: compares a set of samples with known crystals."""
 
 import argparse
 import csv

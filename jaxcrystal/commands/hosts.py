@@ -1,4 +1,4 @@
-"""The options with which a command runs as one of several processes."""
+"""Declares the options with which a command runs as one of several processes, and joins those."""
 
 import argparse
 

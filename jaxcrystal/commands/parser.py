@@ -1,4 +1,4 @@
-"""What the commands share: the parser's manners, checks of numbers, warnings."""
+"""What the commands share: the parser, checks of numbers, warnings."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from typing import NoReturn, TypeAlias
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2."""
@@ -52,7 +52,7 @@ def _named_module(text: str) -> str:
 
 
 def at_least_1(arguments: argparse.Namespace, *names: str) -> None:
-    """Looks at counts; those that were not given (None) pass.
+    """Checks counts; those that were not given (None) pass.
 
     Raises:
       RequestError: one of them is less than 1.

@@ -1,4 +1,4 @@
-"""`jaxcrystal reconstruct`: samples known crystals again and says how many are found."""
+"""`jaxcrystal reconstruct`: samples known crystals again and counts how many are found."""
 
 import argparse
 import csv
@@ -25,7 +25,7 @@ examples:
   jaxcrystal reconstruct --targets my_structures/ --samples-per-target 50 --contract letters --out mine
 
 Each target's space group and sites go in, K samples come out, and pymatgen's StructureMatcher
-(stol 0.5, ltol 0.3, angle 10°) says which of them are the target, before any relaxation. All
+(stol 0.5, ltol 0.3, angle 10°) decides which of them are the target, before any relaxation. All
 targets are in the denominator. Beside each result stands the random start: what sampling
 starts from. The folder given with --out gets metrics.json (every figure; match rates by
 family, number of sites and free coordinates), per_target.csv, per_sample.csv, table2.csv
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "reconstruct",
         help="sample known crystals again",
-        description="Samples known crystals from their space group and sites, and says how many come out.",
+        description="Samples known crystals from their space group and sites, and counts how many come out.",
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="run N chains for each sample and keep the one that the network finds likeliest",
+        help="run N chains for each sample and keep the likeliest by the network's denoising losses",
     )
     how.add_argument("--tau", type=float, default=0.15, help="temperature of the lattice")
     how.add_argument(
@@ -95,8 +95,8 @@ def add(commands: Commands) -> None:
         "--denoise",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="the last step takes the noise out of the coordinates, so that sites end where the network "
-        "sees them",
+        help="the last step subtracts the predicted noise from the coordinates, so that sites end without "
+        "random displacements",
     )
     how.add_argument(
         "--batch-size",
@@ -146,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     unseen = unseen_elements(targets.orders["free"], model)
     if unseen:
-        warn(f"the model has never seen {', '.join(unseen)}: expect nothing of what it does with them")
+        warn(f"the model has never seen {', '.join(unseen)}: do not rely on its crystals of them")
 
     metrics: dict[str, Any] = {
         "settings": {key: value for key, value in vars(arguments).items() if key != "run"},
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         "runs": {},
     }
     done: list[Reconstruction] = []
-    # The baseline with the true letters stands beside the contracts that do not give them too.
+    # The random start with the true letters stands beside inputs that do not give them, too.
     for contract in dict.fromkeys([*arguments.contract, "letters"]):
         folder = out / "samples" / contract
         for random_start in (True, False) if contract in arguments.contract else (True,):
@@ -187,7 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _counts(dataset: "Dataset", targets: "Targets", max_sites: int | None) -> dict[str, Any]:
-    """Says where the structures of the file went: `used` and the three after `in_file` make it up."""
+    """Counts what became of the structures of the file: `used` and the three after `in_file` make it up."""
     from jaxcrystal.evaluation.targets import too_large
 
     above = int((dataset.supported & too_large(dataset, max_sites)).sum())

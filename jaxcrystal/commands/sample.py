@@ -1,4 +1,4 @@
-"""`jaxcrystal sample`: generates crystals of a space group."""
+"""`jaxcrystal sample`: generates crystals of a space group, a formula or a chemical system."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   64 crystals of group 221 with one inequivalent site each of Ba, Ti and O; the Wyckoff
-  letters of the sites are drawn by what like elements have in the training data:
+  letters of the sites are drawn as similar elements have them in the training data:
     jaxcrystal sample --space-group 221 --sites Ba=1,Ti=1,O=1 --count 64 --out run1
 
   the cubic perovskite BaTiO3: Ba on 1a, Ti on 1b, O on 3c:
@@ -108,7 +108,7 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--cond",
         metavar="NAME=VALUE,...",
-        help="what a model that was trained with conditions is told about each crystal: band_gap=1.5",
+        help="conditions on each crystal, for a model that was trained with them: band_gap=1.5",
     )
     what.add_argument(
         "--seed", type=int, default=0, metavar="N", help="the same seed gives the same crystals"
@@ -132,7 +132,7 @@ def add(commands: Commands) -> None:
     output.add_argument(
         "--out", metavar="DIR", help="folder for the results: new, empty, or of the same run, which goes on"
     )
-    output.add_argument("--plan", action="store_true", help="say what would be sampled, and sample nothing")
+    output.add_argument("--plan", action="store_true", help="print what would be sampled, and sample nothing")
     output.add_argument(
         "--format",
         default="cif",
@@ -160,8 +160,8 @@ def add(commands: Commands) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="run N chains for each crystal and keep the one that the network finds likeliest on these "
-        "sites; time is proportional to it",
+        help="run N chains for each crystal and keep the likeliest by the network's denoising losses; time "
+        "is proportional to it",
     )
     how.add_argument(
         "--tau",
@@ -179,8 +179,8 @@ def add(commands: Commands) -> None:
         "--denoise",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="the last step takes the noise out of the coordinates, so that sites end where the network "
-        "sees them",
+        help="the last step subtracts the predicted noise from the coordinates, so that sites end without "
+        "random displacements",
     )
     how.add_argument(
         "--batch-size",
@@ -199,7 +199,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.requests.orders import parse_conditions
     from jaxcrystal.structures.writers import parse_formats
 
-    # All that can be wrong is looked at before anything slow begins.
+    # All that can be wrong is checked before anything slow begins.
     at_least_1(arguments, "steps_per_level", "best_of", "batch_size")
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
@@ -252,7 +252,7 @@ def run(arguments: argparse.Namespace) -> int:
     if is_main:
         unseen = unseen_elements(plan.orders, model)
         if unseen:
-            warn(f"the model has never seen {', '.join(unseen)}: expect nothing of what it does with them")
+            warn(f"the model has never seen {', '.join(unseen)}: do not rely on its crystals of them")
         print(work, file=sys.stderr)
     started = time.perf_counter()
     sample_to_folder(folder, candidates, model, settings, progress=is_main)

@@ -1,4 +1,4 @@
-"""`jaxcrystal screen`: duplicates, odd structures and known ones are set aside."""
+"""`jaxcrystal screen`: sets aside duplicates, implausible structures and known ones."""
 
 import argparse
 import time

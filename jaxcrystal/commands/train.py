@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "train",
         help="train a model",
-        description="Trains a model as a TOML file says.",
+        description="Trains a model with the settings of a TOML file.",
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, and says where the model is."""
+    """Trains, and prints where the model is."""
     from jaxcrystal.config import load
     from jaxcrystal.environment import use_all_cores
     from jaxcrystal.training.config import TrainConfig

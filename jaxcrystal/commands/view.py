@@ -1,4 +1,4 @@
-"""`jaxcrystal view`: a gallery of crystals, in one HTML file."""
+"""`jaxcrystal view`: writes a gallery of crystals, in one HTML file."""
 
 import argparse
 import re

@@ -1,1 +1,1 @@
-"""Structures on the host: readers, preparation, batches, letters, file formats."""
+"""Prepared structures on the host: preparation, data sets, batches, letters."""

@@ -1,4 +1,4 @@
-"""Batches: padded crystals from a data set, and which structures make up each step."""
+"""Makes batches of padded crystals, and chooses which structures make up each training step."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

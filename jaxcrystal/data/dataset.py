@@ -1,4 +1,4 @@
-"""Prepared structures as one compact file of arrays."""
+"""Stores prepared structures as one compact file of arrays."""
 
 import json
 import zipfile
@@ -38,7 +38,7 @@ class Dataset:
     """Crystals as inequivalent sites; the sites of all structures stand in one row.
 
     The sites of structure n are the slice `offsets[n]:offsets[n + 1]` of the arrays
-    of sites. Every group is kept, 1-15 too: `supported` says which can be trained on.
+    of sites. Every group is kept, 1-15 too: `supported` marks those that can be trained on.
 
     Attributes:
       ids: [structures] the name each structure had in its source.
@@ -125,7 +125,7 @@ class Dataset:
         return Dataset(**picked, columns=columns, info=self.info)
 
     def conditions(self, names: Sequence[str]) -> dict[str, Float[np.ndarray, " structures"]]:
-        """Returns columns by name, NaN where a structure has no number: what a network is told.
+        """Returns columns by name, NaN where a structure has no number: the conditions of a network.
 
         Raises:
           DataError: there is no such column.

@@ -1,12 +1,12 @@
-"""Annealed Langevin dynamics on the sites and the lattice at once.
+"""Runs annealed Langevin dynamics on the sites and the lattice at once.
 
     X ← X + ½ ε_X s_X + √ε_X z_X           ε_X = coord_step σ_X²
     L ← L + ½ ε_L s_L + τ √ε_L z_L         ε_L = lattice_step σ_L²
 
 (the paper's Algorithm 1). Both scores come from one evaluation of the network, or, with
 `alternating`, from two: coordinates first, then the lattice, as in its public code. The last
-step of all takes the noise out of the coordinates; one more evaluation after it tells how
-large the scores of the final structure are.
+step of all takes the noise out of the coordinates; one more evaluation after it gives the
+sizes of the scores of the final structure.
 The sampler is a pure `init` and `step` of one structure, for a `scan` of one's own; `anneal` is the whole
 loop of a batch.
 """
@@ -129,7 +129,7 @@ def step(
       score: of `score.make_score`, with the parameters bound: `score(crystal, sigma, cond)`.
       sigma: [2] σ_X (Å) and σ_L.
       config: sampler settings.
-      cond: what the network is told about this structure, a pytree of arrays.
+      cond: conditions of this structure, a pytree of arrays that the network gets.
       denoise: take the predicted noise of the coordinates out instead.
       evaluate_only: move nothing, and only note the size of the scores.
     """
@@ -166,7 +166,7 @@ def anneal(
         point of each site's subspace and the lattice is ignored.
       score: of one structure: see `step`.
       config: sampler settings.
-      cond: [batch] what the network is told about each structure.
+      cond: [batch] conditions of each structure.
     """
     state = jax.vmap(init)(jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys), templates)
     sigmas = jnp.repeat(config.schedule.sigmas(templates.frac_coords.dtype), config.steps_per_level, axis=0)

@@ -1,4 +1,4 @@
-"""How likely a sampled structure is, by the network's own denoising losses.
+"""Chooses the likeliest of several chains, by the network's own denoising losses.
 
 A diffusion model bounds the likelihood of what it was trained on by the losses it was trained
 with (Song et al., *Maximum Likelihood Training of Score-Based Diffusion Models*, 2021): with
@@ -46,7 +46,7 @@ def likelihood_bound(
       score: of `score.make_score`, with the parameters bound.
       crystal: finished.
       schedule: levels that the integral is taken over.
-      cond: what the network is told about this structure.
+      cond: conditions of this structure.
     """
     sigmas = jnp.tile(schedule.sigmas(crystal.frac_coords.dtype), (_DRAWS, 1))
     keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(len(sigmas)))

@@ -1,4 +1,4 @@
-"""Denoising losses of coordinates and lattice."""
+"""Computes the denoising losses of coordinates and lattice."""
 
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ def denoising_loss(
     """Returns the paper's two losses of one clean crystal at one noise level.
 
     The coordinate term has noise on the coordinates and a clean lattice; the lattice
-    term has noise on both. The network is told both σ either way, as it is in sampling.
+    term has noise on both. The network gets both σ either way, as in sampling.
     Levels are compared by this loss; training can use `joint_loss`.
 
     Args:
@@ -47,7 +47,7 @@ def denoising_loss(
       score: of `score.make_score`, with the parameters bound: `score(crystal, sigma, cond)`.
       crystal: clean.
       sigma: [2] σ_X (Å) and σ_L.
-      cond: what the network is told about this structure, a pytree of arrays.
+      cond: conditions of this structure, a pytree of arrays that the network gets.
     """
     key_first, key_second, key_lattice = jax.random.split(key, 3)
     coords_noise = coord_noise(key_first, crystal)

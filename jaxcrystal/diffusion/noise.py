@@ -1,4 +1,4 @@
-"""Noise on coordinates and lattice, and the uninformed starting point of sampling."""
+"""Draws noise on coordinates and lattice, and the random start of sampling."""
 
 import jax
 import jax.numpy as jnp

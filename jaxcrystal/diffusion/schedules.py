@@ -1,4 +1,4 @@
-"""Noise schedules: paired levels of σ for the coordinates and the lattice."""
+"""Defines noise schedules: paired levels of σ for the coordinates and the lattice."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""COV-P and COV-R: how many samples are near a known crystal, and the other way round."""
+"""Computes COV-P and COV-R: how many samples are near a known crystal, and the other way round."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Everything the metrics need to know of one structure.
+"""Computes what the metrics need of one structure: fingerprints, validity, space groups.
 
 Structure fingerprint: matminer's CrystalNN "ops", averaged over the atoms. Composition
 fingerprint: matminer's Magpie features. Both as in CDVAE (Xie et al., ICLR 2022).
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Lengths of the fingerprints.
 STRUCTURE_LENGTH, COMPOSITION_LENGTH = 61, 132
-#: Å; tolerances with which spglib looks for the group.
+#: Å; tolerances with which spglib finds the group.
 SYMPRECS = (0.01, 0.1, 0.3)
 #: Oxidation states of SMACT that composition validity is decided with: those of 2014, as in
 #: CDVAE and the models compared with it. Newer versions of SMACT default to another table.

@@ -1,4 +1,4 @@
-"""Distances between distributions of samples and of known crystals."""
+"""Computes distances between distributions of samples and of known crystals."""
 
 import numpy as np
 from jaxtyping import Float, Int

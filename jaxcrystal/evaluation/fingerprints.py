@@ -1,4 +1,4 @@
-"""The numbers that the metrics are made of, of many structures, computed once and kept."""
+"""Computes the descriptors of many structures, and keeps them in a cache."""
 
 import hashlib
 import os
@@ -136,7 +136,7 @@ def featurize(
 def _row_of(structure: "Structure") -> Row:
     """Returns what `describe` does, once its libraries are known to work here.
 
-    What such an installation says of a structure would stand in the cache as its failure.
+    The error of such an installation would stand in the cache as a failure of the structure.
 
     Raises:
       JaxcrystalError: matminer or smact cannot be imported.

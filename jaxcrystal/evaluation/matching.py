@@ -1,4 +1,4 @@
-"""Match rate: how often sampled crystals are the target crystals.
+"""Computes the match rate: how often sampled crystals are the target crystals.
 
 StructureMatcher rescales the volume, and small crystals have few free coordinates, so a
 match rate never stands alone: give a random start, the split by free coordinates and the

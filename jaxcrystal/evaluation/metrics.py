@@ -1,4 +1,4 @@
-"""Every figure of a set of samples, each with its denominator (evaluation conventions)."""
+"""Computes every figure of a set of samples, each with its denominator."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Known crystals sampled again: how often they come out, and what their lattice is off by.
+"""Samples known crystals again: how often they are found, and how far their lattices are off.
 
-Beside each contract (see `targets`) stands the random start: what sampling starts from,
-without a network.
+Beside each contract, that is, what is given (see `targets`), stands the random start: what
+sampling starts from, without a network.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Symmetry audit: the space group asked for against the one that spglib finds."""
+"""Compares the space group asked for with the one that spglib finds."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
-"""Known crystals as targets: what of them is asked for, and what should come out.
+"""Known crystals as targets of a reconstruction: what is given of them, and what should be found.
 
-What is given, the contract, decides how hard the task is, so contracts never share a column:
+What is given (the contract) decides how hard the task is, so figures of two contracts never share a column:
 
     letters   group and Wyckoff letters, as DiffCSP++ and its like
     free      group and number of sites, sites free: the paper's

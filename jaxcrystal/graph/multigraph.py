@@ -1,4 +1,4 @@
-"""The symmetric multigraph as a `jraph.GraphsTuple`.
+"""Builds the symmetric multigraph as a `jraph.GraphsTuple`.
 
 Nodes are the inequivalent sites; an edge of node i is one atom image
 R_g x_j + t_g + (primitive lattice vector). Edges are sorted by receiver with

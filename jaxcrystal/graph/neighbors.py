@@ -1,4 +1,4 @@
-"""The nearest atom images of every site, found on the device.
+"""Finds the nearest atom images of every site, on the device.
 
 The search is exact and has two stages. First, for every site i and every distinct
 image p = (site j, operation g), the shortest distance over the 27 nearest translations

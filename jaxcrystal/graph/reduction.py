@@ -1,4 +1,4 @@
-"""Minkowski reduction of a three-dimensional lattice, inside jit."""
+"""Reduces a three-dimensional lattice (Minkowski), inside jit."""
 
 import jax
 import jax.numpy as jnp

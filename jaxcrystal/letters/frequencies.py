@@ -1,4 +1,4 @@
-"""Which Wyckoff letters elements have in a data set, and letters drawn in that proportion.
+"""Counts which Wyckoff letters elements have in a data set, and draws letters in that proportion.
 
 An assignment gives every site of every element a letter. A position without a free
 coordinate can hold one site of the whole crystal; the others any number. Structures of
@@ -206,9 +206,9 @@ class LetterFrequencies:
 
 
 class Shares(Generic[Key]):
-    """Structures shared among the assignments that they speak for.
+    """Structures shared among the assignments that they count for.
 
-    A structure speaks for every way to give its sets of letters to the elements asked for. Most
+    A structure counts for every way to give its sets of letters to the elements asked for. Most
     of all structures are shared in proportion to how alike the elements are, a small part equally.
 
     Args:

@@ -1,4 +1,4 @@
-"""How alike chemical elements are, in what decides which Wyckoff positions they take."""
+"""Measures how alike chemical elements are, in what decides which Wyckoff positions they take."""
 
 import warnings
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Radial and spherical bases of DimeNet: Bessel functions, envelope, real harmonics.
+"""Computes the radial and spherical bases of DimeNet: Bessel functions, envelope, real harmonics.
 
 Spherical Bessel functions are evaluated from Chebyshev series fitted once in float64.
 The closed forms (sines and cosines over powers of x) cancel in float32 and are wrong by

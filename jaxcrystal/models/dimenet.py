@@ -128,7 +128,7 @@ class DimeNet(nn.Module):
         Args:
           graph: of `graph.multigraph.build_multigraph`.
           log_sigma: [2] natural logarithms of σ of coordinates (Å) and lattice.
-          cond: ignored: this network knows no conditions.
+          cond: ignored: this network takes no conditions.
         """
         del cond
         config = self.config
@@ -222,7 +222,7 @@ class EmbeddingBlock(nn.Module):
             same_site = graph.edges.same_site[:, None]
             flags = jnp.where(same_site, flag, 0.0)
             # Images of a free site may merge, those of a constrained one must not: without
-            # being told, the network lets constrained sites fall on special positions.
+            # this flag, the network lets constrained sites fall on special positions.
             free = self.param("free_sites", nn.initializers.zeros, (2, config.hidden), dtype)
             flags = flags + jnp.where(
                 graph.globals.free_sites, free[0] + jnp.where(same_site, free[1], 0.0), 0.0

@@ -1,4 +1,4 @@
-"""Which network a model has: DimeNet++, or any Flax module that gives two numbers for each edge.
+"""Makes the network of a model: DimeNet++, or any Flax module that gives two numbers for each edge.
 
 The settings of a network can be written to TOML and read back; a module of one's own is named by
 where it is defined, `package.module:Class`, and its settings are the fields of the class.

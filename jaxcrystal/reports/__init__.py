@@ -1,1 +1,1 @@
-"""What people look at: gallery, report, plots, tables."""
+"""Output for people: gallery, report, plots, tables."""

@@ -1,4 +1,4 @@
-"""Crystals drawn as balls in their conventional cell."""
+"""Draws crystals as balls in their conventional cell."""
 
 import warnings
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The figures of an evaluation in the order people read them, beside the paper's."""
+"""Arranges the figures of an evaluation as rows of a table, beside the paper's."""
 
 from dataclasses import dataclass
 from typing import Any

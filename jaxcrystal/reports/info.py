@@ -1,4 +1,4 @@
-"""Descriptions of models, data files and the installation, for the terminal."""
+"""Describes models, data files and the installation, for the terminal."""
 
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""Pieces of an HTML page that stands alone: no script, no network, figures inside."""
+"""Makes pieces of an HTML page that stands alone: no script, no network, figures inside."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The figures of the report: distributions side by side and the periodic table.
+"""Draws the figures of the report: distributions side by side and the periodic table.
 
 Each function takes plain arrays and returns a matplotlib Figure made without pyplot, so that
 no window system, global state or display is involved. Samples are blue and reach up, the

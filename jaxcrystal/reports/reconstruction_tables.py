@@ -1,4 +1,4 @@
-"""The figures of a reconstruction as tables for the terminal."""
+"""Formats the figures of a reconstruction as tables for the terminal."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file that people look at, and that needs no network."""
+"""Renders the report of an evaluation: one HTML file that needs no network."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

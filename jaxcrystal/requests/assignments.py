@@ -1,4 +1,4 @@
-"""Every way to put a composition on the Wyckoff positions of a group, likeliest first.
+"""Enumerates the ways to put a composition on the Wyckoff positions of a group, likeliest first.
 
 An assignment gives each element sites whose multiplicities add up to its atoms; a position
 without a free coordinate holds one site of the whole crystal. There can be astronomically

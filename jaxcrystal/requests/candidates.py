@@ -1,4 +1,4 @@
-"""Orders as the single structures to be drawn, each with its letters, and their templates."""
+"""Turns orders into the single structures to be sampled, each with its letters and its template."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Candidate(NamedTuple):
       order: what it must be.
       number: which of the order's structures it is, from 0.
       letters: of every site; None for free sites.
-      cond: what the network is told about it, name and number each; empty: nothing.
+      cond: its conditions, name and number each; empty: none.
     """
 
     place: int
@@ -58,7 +58,7 @@ def make_candidates(
       counts: structures of each.
       frequencies: of a model, which letters that are not given are drawn from.
       seed: of those letters, 0 to 2³² - 1.
-      cond: what the network is told: name -> one number, or one for each structure.
+      cond: conditions: name -> one number, or one for each structure.
 
     Raises:
       RequestError: a count below 1, a seed that is none, conditions that are no finite numbers or not

@@ -1,4 +1,4 @@
-"""The plan of a formula: which assignments are sampled how often, and the table that shows it."""
+"""Plans a formula: which assignments are sampled how often, and the table that shows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From a chemical formula to orders of exactly this composition.
+"""Turns a chemical formula into orders of exactly this composition.
 
 Formulas are reduced first, so that Cu4K2Si2 is Cu2KSi: how many formula units stand in the
 primitive cell is asked for apart. Atoms are counted in the primitive cell, as the data does:

@@ -1,4 +1,4 @@
-"""Orders taken from known crystals: their groups, and the letters or numbers of their sites."""
+"""Takes orders from known crystals: their groups, and the letters or numbers of their sites."""
 
 import logging
 from collections import Counter

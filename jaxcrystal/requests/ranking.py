@@ -1,4 +1,4 @@
-"""Assignments of a formula over groups and formula units, ranked by what the data has.
+"""Ranks the assignments of a formula over groups and formula units, by the training data.
 
 The weight of an assignment, in structures, is
 

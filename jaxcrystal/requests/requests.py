@@ -1,4 +1,4 @@
-"""What a user asks for, on the command line or in a file of orders, and the orders that it comes to."""
+"""Reads what a user asks for, on the command line or in a file, and turns it into orders."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class Plan:
     Attributes:
       orders: all different.
       counts: structures of each.
-      notes: what is to be said about it, such as the assignments of a formula.
+      notes: texts to print, such as the table of the assignments of a formula.
     """
 
     orders: tuple[Order, ...]

@@ -1,1 +1,1 @@
-"""Orders, runner and writers."""
+"""The sampler: batches, compiled programs, the stream of samples, the run folder."""

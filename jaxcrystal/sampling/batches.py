@@ -1,4 +1,4 @@
-"""From orders to padded batches of fixed shapes.
+"""Turns orders into padded batches of fixed shapes.
 
 The shape that a structure is computed in depends on the structure alone, never on what
 else is drawn with it, so that at a fixed seed it comes out the same to the last bit.
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
       hashes: [batch] of the orders.
       numbers: [batch] of the structures in their orders.
       templates: [batch] padded, as the program takes them.
-      cond: name -> [batch] what the network is told; None: nothing.
+      cond: name -> [batch] conditions; None: none.
     """
 
     shape: Shape

@@ -1,4 +1,4 @@
-"""The compiled sampler of each shape, and how many structures it takes at once."""
+"""Compiles the sampler of each shape, and decides how many structures it takes at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -97,7 +97,7 @@ class Programs:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Returns whether jax says that a device's memory is exhausted."""
+    """Returns whether an error means that a device's memory is exhausted."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
@@ -118,7 +118,7 @@ def rows_in_memory(model: Model, shape: Shape, most: int, memory: Mapping[str, i
       memory: of `jax.Device.memory_stats`.
     """
     free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
-    if free <= 0:  # it does not say
+    if free <= 0:  # the device does not report it
         return most
     return max(1, min(most, int(_MEMORY_SHARE * free / bytes_per_structure(model, shape))))
 
@@ -154,7 +154,7 @@ def compiled(
       rows: structures of a batch, on all devices.
       devices: that share each batch.
       params: structure and types of the model's parameters.
-      conditions: names of what the network is told.
+      conditions: names of the conditions that the network gets.
     """
     score = make_score(module, graph, shape.capacity)
 

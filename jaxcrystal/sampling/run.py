@@ -1,4 +1,4 @@
-"""A long sampling into a folder: it can be killed at any moment and goes on where it was."""
+"""Runs a long sampling into a folder: it can be killed at any moment and goes on where it was."""
 
 import hashlib
 import time
@@ -17,7 +17,7 @@ from jaxcrystal.sampling.run_folder import RunFolder, cut_in_parts, digest
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.finished import Sample
 
-#: Seconds between two looks at what the other processes have written.
+#: Seconds between two checks of what the other processes have written.
 _WAIT = 0.5
 
 

@@ -1,4 +1,4 @@
-"""The folder of a long sampling: written part by part, so that it can be interrupted anywhere.
+"""Writes the folder of a long sampling part by part, so that it can be interrupted anywhere.
 
     run.json        what is sampled, and with which settings
     parts/00000/    the first structures, as `writers.write_samples` writes them; ...

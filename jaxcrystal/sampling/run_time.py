@@ -1,4 +1,4 @@
-"""What a run will take, said before it begins."""
+"""Predicts the run time of a sampling before it begins."""
 
 import time
 from collections.abc import Sequence

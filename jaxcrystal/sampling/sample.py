@@ -1,4 +1,4 @@
-"""Sampling from Python: a group with sites, a formula, or orders in; finished crystals out."""
+"""Samples from Python: a group with sites, a formula, or orders in; finished crystals out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ def sample(
       model: a model or its folder; the bundled one by default.
       seed: a structure is the same to the last bit at the same seed, whatever else is
         drawn with it and on however many devices, on one machine and with one batch size.
-      letters: for numbers of sites: `auto` draws Wyckoff letters by what like elements have in
+      letters: for numbers of sites: `auto` draws Wyckoff letters as similar elements have them in
         the training data, `free` lets every site move in three dimensions.
       steps_per_level: Langevin steps at each noise level.
       best_of: chains run for each crystal, of which the likeliest is kept; time is proportional.
@@ -50,7 +50,7 @@ def sample(
       batch_size: structures computed together on each device (all local ones are used; see
         `environment.use_all_cores` for CPUs), by default what suits it; changes results by
         rounding only.
-      cond: what a model that was trained with conditions is told: name -> one number, or one for
+      cond: conditions, for a model that was trained with them: name -> one number, or one for
         each structure.
       progress: show a bar with structures/s.
 
@@ -96,7 +96,7 @@ def sample_formula(
       best_of: chains run for each crystal, of which the likeliest is kept.
       config: of the sampler.
       batch_size: structures computed together on each device.
-      cond: what a model that was trained with conditions is told.
+      cond: conditions, for a model that was trained with them.
       progress: show a bar with structures/s.
 
     Raises:
@@ -140,7 +140,7 @@ def sample_orders(
       batch_size: rows of every batch on each device.
       progress: show a bar.
       random_start: return the states that sampling would start from, as a baseline.
-      cond: what a model that was trained with conditions is told.
+      cond: conditions, for a model that was trained with them.
     """
     counts = [count] * len(orders) if isinstance(count, int) else list(count)
     candidates = make_candidates(orders, counts, model.letters, seed, cond)

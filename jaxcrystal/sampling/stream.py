@@ -1,4 +1,4 @@
-"""Sampling: orders in, finished crystals out."""
+"""Samples structure after structure: orders in, finished crystals out."""
 
 import sys
 from collections import deque
@@ -115,15 +115,15 @@ def progress_bar(
 
 
 def require_conditions(model: Model, names: Sequence[str]) -> None:
-    """Looks at the names of what a network is to be told.
+    """Checks the names of conditions.
 
     Raises:
       RequestError: they are not those that the model was trained with.
     """
     if set(names) != set(model.conditions):
-        known = ", ".join(model.conditions) or "nothing"
+        known = f"the conditions {', '.join(model.conditions)}" if model.conditions else "no conditions"
         raise RequestError(
-            f"the model must be told {known} about each structure; got {', '.join(names) or 'nothing'} "
+            f"the model takes {known}; got {', '.join(names) or 'nothing'} "
             "(--cond NAME=VALUE, cond= in Python)"
         )
 

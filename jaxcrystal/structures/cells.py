@@ -1,4 +1,4 @@
-"""Distances, structural validity and primitive cell of pymatgen structures."""
+"""Computes distances, structural validity and the primitive cell of pymatgen structures."""
 
 from typing import TYPE_CHECKING
 

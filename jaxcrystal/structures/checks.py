@@ -1,4 +1,4 @@
-"""Checks of a finished crystal: distances and volume."""
+"""Checks a finished crystal: distances and volume."""
 
 from typing import NamedTuple
 

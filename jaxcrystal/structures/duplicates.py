@@ -1,6 +1,6 @@
-"""Which structures are equal: uniqueness among samples, novelty against the training data.
+"""Finds equal structures: uniqueness among samples, novelty against the training data.
 
-Two structures are equal if pymatgen's StructureMatcher says so with ltol 0.2, stol 0.3 and
+Two structures are equal by pymatgen's StructureMatcher with ltol 0.2, stol 0.3 and
 angles within 5°. Only those of one reduced formula and one space group (spglib at 0.1 Å) are
 compared: without these buckets it takes days. A pair that the matcher would join across two
 groups therefore counts as different.
@@ -85,7 +85,7 @@ def novel(
     Args:
       entries: those that failed are compared with nothing.
       groups: [n] space groups of the entries, found at `detect.SYMPREC`.
-      train: known structures; those of other formulas are not even looked at.
+      train: known structures; those of other formulas are left out.
       processes: see `workers.stream_structures`.
       dask: address of a scheduler.
     Returns:

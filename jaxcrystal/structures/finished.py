@@ -1,4 +1,4 @@
-"""Finished crystals: exact special positions, the full cell, and what the audit found."""
+"""Finishes sampled crystals: exact special positions, the full cell, and checks of both."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Reading the folder of a sampling run: its parts, and the rows of their summaries."""
+"""Reads the folder of a sampling run: its parts, and the rows of their summaries."""
 
 from collections.abc import Iterator
 from pathlib import Path

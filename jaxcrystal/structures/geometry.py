@@ -1,4 +1,4 @@
-"""Distances, density and symmetry of one structure, each against what real crystals have."""
+"""Compares distances, density and symmetry of one structure with those of real crystals."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +12,7 @@ from jaxcrystal.symmetry.detect import SYMPREC, find_orbits
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-#: Of 4,433 real crystals (the test split of the README), 3 have two atoms nearer than this share of
+#: Of 4,433 real crystals (`test.csv.gz` of the benchmarks), 3 have two atoms nearer than this share of
 #: the sum of their covalent radii; of 19,264 in the training split, 39, most of them of actinides.
 MIN_DISTANCE_RATIO = 0.7
 #: Volume of the cell over that of its atoms (spheres of covalent radius): outside are 2 of those

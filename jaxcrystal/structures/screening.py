@@ -1,4 +1,4 @@
-"""Which of a set of structures are worth keeping: neither odd, nor known, nor there already."""
+"""Selects the structures to keep: not flagged, not known, no duplicates."""
 
 import math
 from collections import Counter
@@ -56,7 +56,7 @@ class Screened:
 
     @property
     def kept(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether it has no flag, is not known and is no duplicate."""
         return not (self.flags or self.duplicate_of or self.known_as)
 
 
@@ -72,7 +72,7 @@ class Screening:
 
     @property
     def kept(self) -> "list[Structure]":
-        """The structures that nothing speaks against, best first."""
+        """The structures that are kept, best first."""
         return [row.entry.structure for row in self.rows if row.kept and row.entry.structure is not None]
 
     @property
@@ -103,7 +103,7 @@ def screen(
 ) -> Screening:
     """Screens the structures of a source.
 
-    First those with flags are set aside, then those that a reference file knows, then those
+    First those with flags are set aside, then those that a reference file has, then those
     equal to a better ranked one of the rest. Equal is what `duplicates` takes as equal, of one
     formula, space group and orbits (elements and multiplicities, that is, the Wyckoff letters
     up to the choice of origin).

@@ -1,4 +1,4 @@
-"""A screening as a table for the terminal, as `screening.csv`, and its kept structures as CIF."""
+"""Writes a screening: a table for the terminal, `screening.csv`, and the kept structures as CIF."""
 
 import csv
 import io
@@ -89,7 +89,7 @@ def table(screening: Screening, max_rows: int = 16) -> str:
 
 
 def require_writable(path: Path) -> None:
-    """Looks at a file that `write_screening` would write.
+    """Checks a file that `write_screening` would write.
 
     Raises:
       DataError: there is a file of this name that is no screening, or it cannot be read.

@@ -1,4 +1,4 @@
-"""`summary.csv`, one row a crystal, and what it says in a few lines for the terminal."""
+"""Writes and reads `summary.csv`, one row a crystal, and describes it for the terminal."""
 
 import csv
 import io

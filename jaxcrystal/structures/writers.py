@@ -1,4 +1,4 @@
-"""Samples as files, with their summary."""
+"""Writes samples as files, with their summary."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The one builder of `Crystal`: a group, sites and letters in, the arrays of one crystal out."""
+"""Builds every `Crystal`: a group, sites and letters in, the arrays of one crystal out."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""The space group and the cells of a structure: the one place that calls spglib's search.
+"""Finds the space group and the cells of a structure: the one place that calls spglib's search.
 
 spglib does not check for numbers that are not finite and ends the process on them, so no such
 structure reaches it: like one that it finds no symmetry in, it has no group and no other cell.
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from jaxcrystal.symmetry.groups import group_tables
 
-#: Å; tolerance with which the group is looked for, and the strict one beside it.
+#: Å; tolerance with which the group is found, and the strict one beside it.
 SYMPREC = 0.1
 STRICT_SYMPREC = 0.01
 

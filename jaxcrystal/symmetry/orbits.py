@@ -1,4 +1,4 @@
-"""Orbits of sites on the host: special positions, and the full cell of a crystal.
+"""Computes orbits of sites on the host: special positions, and the full cell of a crystal.
 
 All numpy, float64. Two images of a site nearer than `merge_distance` are one atom, and
 the mean of the images that coincide with the site is its projection on a special

@@ -1,4 +1,4 @@
-"""The subspaces in which sites may move: projection of displacements, free coordinates, moving sites."""
+"""Projects displacements on the subspaces in which sites may move, and moves sites in them."""
 
 import jax.numpy as jnp
 from jax import Array

@@ -1,4 +1,4 @@
-"""Which space groups contain which: subgroup relations between the 230 types.
+"""Decides which space groups contain which: subgroup relations between the 230 types.
 
 `subgroups.json` holds the types of the maximal subgroups of each group; what lies below them
 follows. The file is written by `tests/symmetry/derive_supergroups.py`.

@@ -1,4 +1,4 @@
-"""Saved training states (orbax), so that a stopped run goes on exactly where it was.
+"""Saves and restores training states (orbax), so that a stopped run goes on exactly where it was.
 
 checkpoints/STEP/state    weights, their average, the optimiser's moments and the step
 checkpoints/STEP/about    format, configuration, digest of the data, `Progress`
@@ -27,7 +27,7 @@ FORMAT = 2
 
 @dataclass
 class Progress:
-    """What a run knows beside its state.
+    """What is saved of a run beside its state.
 
     Attributes:
       seconds: of training so far.

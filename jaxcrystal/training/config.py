@@ -1,4 +1,4 @@
-"""Everything that a training run is made of."""
+"""Settings of a training run, as its TOML file holds them."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on.
+    """The data that are trained on.
 
     Attributes:
       train: prepared file; `aflow` is pymatgen's prototype library.
       validation: prepared file; empty: no validation.
       max_sites: larger structures are left out.
       min_space_group: groups below are left out. Groups 1-15 train coordinates only.
-      cond: columns of the file that the network is told, separated by commas (`jaxcrystal prepare
+      cond: columns of the file that the network gets as conditions, separated by commas (`jaxcrystal prepare
         --keep`); structures that lack one are left out. DimeNet++ ignores them.
       device_gib: GiB of each device that the structures may take. They live there if they fit, and
         a batch is a choice of rows; else batches are made on the host, ahead of their turn.

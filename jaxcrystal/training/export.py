@@ -1,4 +1,4 @@
-"""The model of a run: the weights it starts from and the model folders it writes."""
+"""Makes the models of a run: the weights it starts from and the model folders it writes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -72,7 +72,7 @@ def first_params(
       config: of the run; `start_from` names the model whose weights they are, fresh ones
         where it has none.
       crystal: one structure, which gives shapes and dtypes only, as `cond` does.
-      cond: what the network is told about it.
+      cond: its conditions.
       module: Flax module of the network; default: what the configuration names.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Curves of a run: training losses, and validation losses by noise level."""
+"""Draws the curves of a run: training losses, and validation losses by noise level."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what may be resumed in it, the best model."""
+"""The folder of a training run: claims it, checks that a run to resume is the same, keeps the best model."""
 
 import hashlib
 import shutil
@@ -58,7 +58,7 @@ def digest(dataset: Dataset, conditions: Sequence[str] = ()) -> str:
 
     Args:
       dataset: the structures.
-      conditions: names of the columns that the network is told.
+      conditions: names of the columns that the network gets.
     """
     content = hashlib.sha256()
     for name in ("space_group", "lattice_params", "num_sites", "species", "frac_coords", "letters"):

@@ -1,4 +1,4 @@
-"""Batches on the devices: rows of arrays that live there, or made on the host ahead of their turn."""
+"""Puts batches on the devices: rows of arrays that are there, or batches made ahead on the host."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
       shape: which update it is for.
       crystals: the batch itself, or all structures of its shape.
       rows: [batch] which of them; None where `crystals` is the batch.
-      cond: what the network is told about each of `crystals`, by name; None: nothing.
+      cond: conditions of each of `crystals`, by name; None: none.
     """
 
     shape: Shape
@@ -54,7 +54,7 @@ class Inputs:
       sampler: which of them make up each step.
       device_gib: GiB that they may take of each device; beyond it, batches are made on the host.
       mesh: of several devices; None for one.
-      conditions: names of the columns that the network is told.
+      conditions: names of the columns that the network gets.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Inputs:
         return self._ahead.pop(step).result()
 
     def first(self) -> tuple[Crystal, Any]:
-        """Returns one structure and what is told about it, which give shapes and dtypes."""
+        """Returns one structure and its conditions, which give shapes and dtypes."""
         bucket, members = next(iter(self._members.items()))
         crystals = to_crystals(self._dataset, members[:1], bucket, True)
         return jax.tree.map(lambda array: array[0], (crystals, self._told(members[:1])))
@@ -141,7 +141,7 @@ class Inputs:
         return Batch((bucket, constrained), crystals, None, cond)
 
     def _told(self, indices: np.ndarray) -> dict[str, np.ndarray] | None:
-        """Returns what the network is told about structures; None: nothing."""
+        """Returns the conditions of structures; None: there are none."""
         return {name: column[indices] for name, column in self._cond.items()} or None
 
     def _pool(self, shape: Shape) -> _Pool:

@@ -1,4 +1,4 @@
-"""Logs of a run: CSV files that a resumed run continues, and TensorBoard."""
+"""Writes the logs of a run: CSV files that a resumed run continues, and TensorBoard."""
 
 import csv
 import io

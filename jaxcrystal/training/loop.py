@@ -1,4 +1,4 @@
-"""The training run: updates, validation, logs and checkpoints."""
+"""Runs a training: updates, validation, logs and checkpoints."""
 
 import sys
 import time

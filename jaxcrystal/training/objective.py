@@ -1,4 +1,4 @@
-"""What `train` minimises: the denoising losses at drawn noise levels, with its optimiser."""
+"""Defines what `train` minimises: the denoising losses at drawn noise levels, with its optimiser."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -32,7 +32,7 @@ class Example(NamedTuple):
     Attributes:
       crystal: clean.
       sigma: [2] σ_X (Å) and σ_L.
-      cond: what the network is told about it.
+      cond: its conditions.
     """
 
     crystal: Crystal

@@ -1,4 +1,4 @@
-"""Several devices and hosts: the batch is shared among them, the state stands on each."""
+"""Joins several devices and hosts: each gets a part of every batch and the whole state."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def initialize(coordinator: str | None, processes: int | None, process_id: int |
     """Joins this process to the others of a run; before anything else uses jax.
 
     Args:
-      coordinator: HOST:PORT of process 0; None where a cluster's launcher tells jax all three.
+      coordinator: HOST:PORT of process 0; None where jax takes all three from a cluster's launcher.
       processes: of the run.
       process_id: of this one, from 0.
 

@@ -1,4 +1,4 @@
-"""One update of the weights, for any loss and optimiser, shared among devices."""
+"""Makes one update of the weights, for any loss and optimiser, shared among devices."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -88,8 +88,8 @@ def make_train_step(
       mesh: of the devices that share each batch; None for one device.
       axis: of the mesh, over which the batch is shared.
       ema_decay: of the averaged weights `TrainState.ema`, which are what is sampled with.
-      weights: `weights(key, example)`, the weights of the terms of the objective, where they can be
-        told without the network: by default they are taken from `loss`.
+      weights: `weights(key, example)`, the weights of the terms of the objective, where they do
+        not depend on the network: by default they are taken from `loss`.
       at_once: structures of a device whose gradient is taken at once, at most; None: all.
       jit: compile it; False: for a larger program of one's own.
     Returns:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT stop a run between two updates, with its state saved."""
+"""Stops a run between two updates on SIGTERM and SIGINT, with its state saved."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(JaxcrystalError):
-    """A run that a signal ended; `code` is the exit code that says so."""
+    """A run that a signal ended; `code` is the exit code for it."""
 
     def __init__(self, number: int, step: int) -> None:
         name = signal.Signals(number).name
@@ -23,10 +23,10 @@ class Stopped(JaxcrystalError):
 
 
 class StopRequest:
-    """Remembers a signal while a run is on; a second one acts at once, as if nobody listened.
+    """Remembers a signal while a run is on; a second one acts at once, as without this handler.
 
     The processes of a run on several hosts must stop after the same update: there jax's
-    coordination service hears SIGTERM, in whichever process, and says after which.
+    coordination service receives SIGTERM, in whichever process, and decides after which.
     """
 
     def __init__(self) -> None:

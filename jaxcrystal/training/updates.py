@@ -1,4 +1,4 @@
-"""The compiled updates of a run; those to come are compiled in the background."""
+"""Compiles the updates of a run; those to come are compiled in the background."""
 
 from typing import Any
 

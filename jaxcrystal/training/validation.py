@@ -1,4 +1,4 @@
-"""Denoising losses by noise level, for free and for constrained sites."""
+"""Measures the denoising losses by noise level, for free and for constrained sites."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Crystals as short lists of numbers, for drawing."""
+"""Turns crystals into short lists of numbers, for drawing."""
 
 from itertools import groupby
 from typing import TYPE_CHECKING, Any

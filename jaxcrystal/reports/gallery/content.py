@@ -1,4 +1,4 @@
-"""What the gallery shows: a table with a row for every structure, and its cell."""
+"""Collects what the gallery shows: a table with a row for every structure, and its cell."""
 
 import math
 from collections.abc import Mapping, Sequence

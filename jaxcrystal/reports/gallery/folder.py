@@ -1,4 +1,4 @@
-"""What a folder of the sampler holds beside structures and summary: screening and trajectories."""
+"""Reads what a folder of the sampler holds beside structures and summary: screening and trajectories."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trajectories of the sampler, from noise to the structure, as frames to draw."""
+"""Turns trajectories of the sampler, from noise to the structure, into frames to draw."""
 
 from collections.abc import Sequence
 from pathlib import Path

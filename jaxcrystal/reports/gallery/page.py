@@ -1,4 +1,4 @@
-"""The gallery as one HTML document: no network, no library, the same bytes for the same content."""
+"""Renders the gallery as one HTML document: no network, no library, the same bytes for the same content."""
 
 import json
 import re
