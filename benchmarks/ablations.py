@@ -2,7 +2,7 @@
 
 python -m benchmarks.ablations --data test.npz [--targets 100] [--max-sites 4] [--samples 1]
     [--min-free-coords 0] [--only steps_per_level schedule best_of] [--chains 1 2 4 8]
-    [--contract letters free drawn] [--model DIR] [--seed 0] [--processes 2] [--name ablations]
+    [--given letters free drawn] [--model DIR] [--seed 0] [--processes 2] [--name ablations]
 
 T = 10, 20, 40, 80; τ = 0, 0.15, 0.3, 1; joint and alternating updates; with and without the
 last denoising step; σ_X of the last level and the number of levels; the likeliest of 1, 2, 4
@@ -26,7 +26,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
-from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose
+from jaxcrystal.evaluation.targets import GIVEN, Targets, choose
 from jaxcrystal.model import Model, load_model
 from jaxcrystal.sampling.programs import compiled
 
@@ -73,13 +73,13 @@ def summary(found: Reconstruction, compile_seconds: float) -> dict[str, Any]:
     }
 
 
-def report(contract: str, label: str, figures: dict[str, Any]) -> None:
+def report(given: str, label: str, figures: dict[str, Any]) -> None:
     lengths, volumes = (
         [figures["lattice_errors"][of][what] for of in ("all", "matched")] for what in ("lengths", "volume")
     )
     match = figures["match"]
     print(
-        f"{contract:8s} {label:28s} match {match['rate']:6.1%} ± {match['standard_error']:.1%} "
+        f"{given:8s} {label:28s} match {match['rate']:6.1%} ± {match['standard_error']:.1%} "
         f"(all samples {figures['match_of_samples']:.1%}), "
         f"valid {figures['valid']:6.1%}, lengths {lengths[0]:6.1%} (matched {lengths[1]:.1%}), "
         f"volume {volumes[0]:7.1%} ({volumes[1]:.1%}), {figures['seconds']:5.0f} s "
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument(
         "--samples", type=int, default=1, help="of each target; the match rate is of the first"
     )
-    parser.add_argument("--contract", nargs="+", choices=CONTRACTS, default=["letters", "free"])
+    parser.add_argument("--given", nargs="+", choices=GIVEN, default=["letters", "free"])
     parser.add_argument("--model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
@@ -123,11 +123,11 @@ def main() -> None:
         "base": asdict(base),
     }
 
-    def run(contract: Any, config: LangevinConfig, random_start: bool = False) -> dict[str, Any]:
+    def run(given: Any, config: LangevinConfig, random_start: bool = False) -> dict[str, Any]:
         before = clock.seconds
         found = reconstruct(
             targets,
-            contract,
+            given,
             arguments.samples,
             model,
             arguments.seed,
@@ -141,18 +141,18 @@ def main() -> None:
         jax.clear_caches()
         return summary(found, clock.seconds - before)
 
-    for contract in arguments.contract:
+    for given in arguments.given:
         done: dict[LangevinConfig, dict[str, Any]] = {}
-        table = results[contract] = {"random start": run(contract, base, random_start=True)}
-        report(contract, "random start", table["random start"])
+        table = results[given] = {"random start": run(given, base, random_start=True)}
+        report(given, "random start", table["random start"])
         for setting in arguments.only:
             table[setting] = {}
             for label, value in values_of(setting, model, arguments.chains).items():
                 config = replace(base, **{setting: value})
                 if config not in done:
-                    done[config] = run(contract, config)
+                    done[config] = run(given, config)
                 table[setting][label] = done[config]
-                report(contract, f"{setting}: {label}", done[config])
+                report(given, f"{setting}: {label}", done[config])
                 save(arguments.name, results)
 
 

@@ -1,11 +1,11 @@
 """The row of a model: all figures that are taken of it after a change.
 
 python -m benchmarks.model --targets test.npz --reference test.csv.gz --train train.csv.gz
-    [--model DIR] [--count 1000] [--reconstruct 200] [--samples-per-target 20] [--contract free]
+    [--model DIR] [--count 1000] [--reconstruct 200] [--samples-per-target 20] [--given free]
     [--seed 0] [--name model]
 
 1. `--count` structures with the groups and elements of random targets (group >= 16, at most 20
-   sites), sampled with three inputs (contracts), which never share a column: the number of sites given
+   sites), given three things, which never share a column: the number of sites given
    and sites free, as in the paper; the number of sites given and letters drawn by
    frequency; the letters given. Each is evaluated as by `jaxcrystal evaluate`.
 2. `--reconstruct` random targets sampled again, as by `jaxcrystal reconstruct`, with the random
@@ -26,7 +26,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
 from jaxcrystal.evaluation.reconstruction import reconstruct
-from jaxcrystal.evaluation.targets import Contract, Targets, choose
+from jaxcrystal.evaluation.targets import Given, Targets, choose
 from jaxcrystal.model import load_model
 from jaxcrystal.reports.figures import PAPER
 from jaxcrystal.requests.like import draw_orders
@@ -36,7 +36,7 @@ from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.writers import write_samples
 from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
-MODES: dict[Contract, SiteMode] = {"free": "free", "drawn": "auto", "letters": "given"}
+MODES: dict[Given, SiteMode] = {"free": "free", "drawn": "auto", "letters": "given"}
 
 
 def table_1(metrics: dict[str, Any]) -> dict[str, float]:
@@ -63,9 +63,9 @@ def main() -> None:
     parser.add_argument("--reference", required=True, help="the same, as any file that `evaluate` reads")
     parser.add_argument("--train", required=True, help="what novelty is measured against")
     parser.add_argument("--model")
-    parser.add_argument("--count", type=int, default=1000, help="samples in each contract; 0: none")
+    parser.add_argument("--count", type=int, default=1000, help="samples for each kind of --given; 0: none")
     parser.add_argument("--reconstruct", type=int, default=200, help="targets; 0: none")
-    parser.add_argument("--contract", nargs="+", choices=tuple(MODES), default=list(MODES))
+    parser.add_argument("--given", nargs="+", choices=tuple(MODES), default=list(MODES))
     parser.add_argument("--samples-per-target", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
@@ -93,9 +93,9 @@ def main() -> None:
         train = load_entries(arguments.train, arguments.processes)
         print(f"read the structures: {time.perf_counter() - started:.0f} s", flush=True)
         settings = EvaluationSettings(min_space_group=FIRST_SUPPORTED_GROUP)
-        for contract in arguments.contract:
+        for given in arguments.given:
             begun = time.perf_counter()
-            orders, counts = draw_orders(dataset, arguments.count, MODES[contract], arguments.seed)
+            orders, counts = draw_orders(dataset, arguments.count, MODES[given], arguments.seed)
             samples = sample_orders(orders, counts, model, arguments.seed, progress=True)
             sampled = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
@@ -106,17 +106,17 @@ def main() -> None:
                 "sampling": sampled - begun,
                 "evaluation": time.perf_counter() - sampled,
             }
-            results["like_test_structures"][contract] = metrics
+            results["like_test_structures"][given] = metrics
             figures = ", ".join(f"{name} {value:.3f}" for name, value in table_1(metrics).items())
-            print(f"{contract}: {figures}; {metrics['seconds']}", flush=True)
+            print(f"{given}: {figures}; {metrics['seconds']}", flush=True)
             keep()
     if arguments.reconstruct:
         targets = Targets.from_dataset(choose(dataset, arguments.reconstruct, seed=arguments.seed))
-        for contract in (c for c in arguments.contract if c != "drawn"):
+        for given in (c for c in arguments.given if c != "drawn"):
             for random_start in (True, False):
                 found = reconstruct(
                     targets,
-                    contract,
+                    given,
                     arguments.samples_per_target,
                     model,
                     arguments.seed,

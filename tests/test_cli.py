@@ -382,7 +382,7 @@ def test_installed_command_reconstructs(model_folder, tmp_path) -> None:
     out = tmp_path / "found"
     arguments = ["reconstruct", "--targets", str(tmp_path / "known"), "--model", str(model_folder)]
     arguments += ["--samples-per-target", "2", "--steps-per-level", "2", "--batch-size", "8"]
-    done = run(*arguments, "--contract", "letters", "--out", str(out))
+    done = run(*arguments, "--given", "letters", "--out", str(out))
     assert done.returncode == 0, done.stderr
 
     def read(name: str, of: str) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   jaxcrystal reconstruct --targets test.npz --samples-per-target 20 --max-targets 200 --out found
-  jaxcrystal reconstruct --targets my_structures/ --samples-per-target 50 --contract letters --out mine
+  jaxcrystal reconstruct --targets my_structures/ --samples-per-target 50 --given letters --out mine
 
 Each target's space group and sites go in, K samples come out, and pymatgen's StructureMatcher
 (stol 0.5, ltol 0.3, angle 10°) decides which of them are the target, before any relaxation. All
@@ -52,7 +52,8 @@ def add(commands: Commands) -> None:
         "--samples-per-target", type=int, default=20, metavar="K", help="samples of each target"
     )
     what.add_argument(
-        "--contract",
+        "--given",
+        "--contract",  # its name before
         nargs="+",
         choices=("letters", "free", "drawn"),
         default=["letters", "free"],
@@ -159,12 +160,12 @@ def run(arguments: argparse.Namespace) -> int:
     }
     done: list[Reconstruction] = []
     # The random start with the true letters stands beside inputs that do not give them, too.
-    for contract in dict.fromkeys([*arguments.contract, "letters"]):
-        folder = out / "samples" / contract
-        for random_start in (True, False) if contract in arguments.contract else (True,):
+    for given in dict.fromkeys([*arguments.given, "letters"]):
+        folder = out / "samples" / given
+        for random_start in (True, False) if given in arguments.given else (True,):
             found = reconstruct(
                 targets,
-                contract,
+                given,
                 arguments.samples_per_target,
                 model,
                 arguments.seed,

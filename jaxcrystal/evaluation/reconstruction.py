@@ -1,6 +1,6 @@
 """Samples known crystals again: how often they are found, and how far their lattices are off.
 
-Beside each contract, that is, what is given (see `targets`), stands the random start: what
+Beside the samples, for whatever is given (see `targets`), stands the random start: what
 sampling starts from, without a network.
 """
 
@@ -26,7 +26,7 @@ from jaxcrystal.evaluation.matching import (
     split_by_label,
     split_by_number,
 )
-from jaxcrystal.evaluation.targets import Contract, Targets
+from jaxcrystal.evaluation.targets import Given, Targets
 from jaxcrystal.model import Model
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.finished import Sample, Samples
@@ -40,11 +40,11 @@ OUTCOMES = ("flagged", "invalid", "other formula", "no match", "match")
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """The samples of all targets under one contract, matched.
+    """The samples of all targets, matched.
 
     Attributes:
       targets: what should have come out.
-      contract: what was given.
+      given: what of the targets was given.
       random_start: the samples are the starting points, untouched by a network.
       samples: [targets · k] all of them, those of one target after another.
       distances: [targets, k] to the target that a sample was drawn for, see `rms_distances`.
@@ -53,7 +53,7 @@ class Reconstruction:
     """
 
     targets: Targets
-    contract: Contract
+    given: Given
     random_start: bool
     samples: Samples
     distances: Float[np.ndarray, "targets k"]
@@ -62,8 +62,8 @@ class Reconstruction:
 
     @property
     def name(self) -> str:
-        """The contract, and `random start` for the baseline."""
-        return f"{self.contract}, random start" if self.random_start else self.contract
+        """What was given, and `random start` for the baseline."""
+        return f"{self.given}, random start" if self.random_start else self.given
 
     @property
     def samples_per_target(self) -> int:
@@ -144,7 +144,7 @@ def _named(split: dict[str, tuple[float, int]]) -> dict[str, dict[str, float]]:
 
 def reconstruct(
     targets: Targets,
-    contract: Contract,
+    given: Given,
     count: int,
     model: Model,
     seed: int = 0,
@@ -165,7 +165,7 @@ def reconstruct(
 
     Args:
       targets: known crystals.
-      contract: what of them is given.
+      given: what of them is given.
       count: samples of each.
       model: trained.
       seed: of the samples.
@@ -179,7 +179,7 @@ def reconstruct(
     """
     started = time.perf_counter()
     samples = sample_orders(
-        targets.orders[contract], count, model, seed, config, batch_size, progress, random_start
+        targets.orders[given], count, model, seed, config, batch_size, progress, random_start
     )
     sampled = time.perf_counter()
     if keep is not None:
@@ -191,7 +191,7 @@ def reconstruct(
         for match in (rms_distances, rms_distances_to_others)
     )
     seconds = {"sampling": sampled - started, "matching": time.perf_counter() - sampled}
-    return Reconstruction(targets, contract, random_start, samples, distances, others, seconds)
+    return Reconstruction(targets, given, random_start, samples, distances, others, seconds)
 
 
 def target_rows(found: Reconstruction) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Known crystals as targets of a reconstruction: what is given of them, and what should be found.
 
-What is given (the contract) decides how hard the task is, so figures of two contracts never share a column:
+What is given decides how hard the task is, so figures of two kinds never share a column:
 
     letters   group and Wyckoff letters, as DiffCSP++ and its like
     free      group and number of sites, sites free: the paper's
@@ -28,9 +28,9 @@ from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-Contract = Literal["letters", "free", "drawn"]
-CONTRACTS: tuple[Contract, ...] = get_args(Contract)
-_MODES: dict[Contract, SiteMode] = {"letters": "given", "free": "free", "drawn": "auto"}
+Given = Literal["letters", "free", "drawn"]
+GIVEN: tuple[Given, ...] = get_args(Given)
+_MODES: dict[Given, SiteMode] = {"letters": "given", "free": "free", "drawn": "auto"}
 
 
 def load_targets(source: str | Path, folder: Path, processes: int | None = None) -> Dataset:
@@ -91,7 +91,7 @@ class Targets:
 
     Attributes:
       ids: [targets] names in their source.
-      orders: for each contract [targets].
+      orders: for each kind of input [targets].
       structures: [targets] primitive cells.
       formulas: [targets] reduced.
       letters: [targets] such as `Ba:a Ti:b O:c`.
@@ -104,7 +104,7 @@ class Targets:
     """
 
     ids: list[str]
-    orders: dict[Contract, list[Order]]
+    orders: dict[Given, list[Order]]
     structures: "list[Structure]"
     formulas: list[str]
     letters: list[str]
@@ -121,14 +121,14 @@ class Targets:
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> "Targets":
         """Writes the orders of every structure and its full cell."""
-        orders: dict[Contract, list[Order]] = {contract: [] for contract in CONTRACTS}
+        orders: dict[Given, list[Order]] = {given: [] for given in GIVEN}
         structures, formulas, letters = [], [], []
         free_coords, lengths, volumes = [], [], []
         for row in range(len(dataset)):
             group, sites = int(dataset.space_group[row]), dataset.sites(row)
             positions = [wyckoff_positions(group)[letter] for letter in dataset.letters[sites]]
-            for contract, mode in _MODES.items():
-                orders[contract].append(order_like(dataset, row, mode))
+            for given, mode in _MODES.items():
+                orders[given].append(order_like(dataset, row, mode))
             letters.append(orders["letters"][-1].wyckoff)
             free_coords.append(sum(position.num_free for position in positions))
             cell = expand_crystal(dataset.crystal(row))

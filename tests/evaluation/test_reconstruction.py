@@ -21,7 +21,7 @@ from jaxcrystal.evaluation.reconstruction import (
     sample_rows,
     target_rows,
 )
-from jaxcrystal.evaluation.targets import CONTRACTS, Targets, choose, load_targets
+from jaxcrystal.evaluation.targets import GIVEN, Targets, choose, load_targets
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.sample import sample_orders
@@ -142,10 +142,10 @@ def test_targets_are_the_structures(targets) -> None:
     assert targets.families[of["marcasite.json"]] == "orthorhombic"
 
 
-def test_contracts_give_what_they_say(targets) -> None:
-    assert CONTRACTS == ("letters", "free", "drawn")
+def test_what_is_given(targets) -> None:
+    assert GIVEN == ("letters", "free", "drawn")
     for row in range(len(targets)):
-        letters, free, drawn = (targets.orders[contract][row] for contract in CONTRACTS)
+        letters, free, drawn = (targets.orders[given][row] for given in GIVEN)
         assert (letters.mode, free.mode, drawn.mode) == ("given", "free", "auto")
         assert letters.letters
         assert not free.letters
@@ -287,7 +287,7 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
     arguments = [
         *("reconstruct", "--targets", str(folder), "--out", str(out), "--model", str(tmp_path / "model")),
         *("--samples-per-target", "2", "--steps-per-level", "2", "--max-sites", "2", "--processes", "1"),
-        *("--contract", "letters", "--batch-size", "8", "--format", "json,extxyz"),
+        *("--given", "letters", "--batch-size", "8", "--format", "json,extxyz"),
     ]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr()
@@ -330,7 +330,7 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
     assert "is not empty" in capsys.readouterr().err
 
 
-def test_free_contract_stands_beside_the_baseline_with_letters(folder, tiny, tmp_path, monkeypatch) -> None:
+def test_free_sites_stand_beside_the_baseline_with_letters(folder, tiny, tmp_path, monkeypatch) -> None:
     def only_start(*arguments) -> Samples:
         return sample_orders(*arguments[:-1], random_start=True)
 
@@ -338,7 +338,7 @@ def test_free_contract_stands_beside_the_baseline_with_letters(folder, tiny, tmp
     tiny.save(tmp_path / "model")
     targets = ["--targets", str(folder), "--samples-per-target", "1", "--processes", "1"]
     some = ["--max-targets", "1", "--max-sites", "2", "--seed", "3"]
-    rest = ["--model", str(tmp_path / "model"), "--contract", "free", "--out", str(tmp_path / "found")]
+    rest = ["--model", str(tmp_path / "model"), "--given", "free", "--out", str(tmp_path / "found")]
     assert cli.main(["reconstruct", *targets, *some, *rest]) == 0
     metrics = json.loads((tmp_path / "found" / "metrics.json").read_text())
     counts, runs = metrics["targets"], metrics["runs"]
