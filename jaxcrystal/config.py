@@ -55,7 +55,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
             arguments[name] = from_dict(typing.cast(type, expected), value, f"{full}.")
             continue
         if expected is Settings:
-            if not isinstance(value, Mapping) or any(isinstance(item, Mapping) for item in value.values()):
+            if not isinstance(value, Mapping) or any(map(_holds_table, value.values())):
                 raise ConfigError(f"{full} is {value!r}; expected a table of settings without tables in it")
             arguments[name] = Settings(value)
             continue
@@ -121,6 +121,12 @@ def to_dict(config: Any) -> dict[str, Any]:
         else:
             values[field.name] = value
     return values
+
+
+def _holds_table(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_table, value))
+    return isinstance(value, Mapping)
 
 
 def _hashable(value: Any) -> Any:

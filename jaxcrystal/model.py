@@ -48,7 +48,7 @@ class Model:
       letters: frequencies of letter assignments in the training data.
       info: `elements` (atomic numbers seen in training), `data`, `steps`, losses, ...; `cond`, the
         names of the conditions that it was trained with, where there are any.
-      module: the Flax module; made of `network` where none is given, which names it otherwise.
+      module: the Flax module; made of `network` where none is given.
     """
 
     network: NetworkConfig
@@ -61,8 +61,6 @@ class Model:
     def __post_init__(self) -> None:
         if self.module is None:
             object.__setattr__(self, "module", make_module(self.network))
-        else:
-            object.__setattr__(self, "network", self.network.with_module(self.module))
 
     @property
     def graph(self) -> GraphConfig:
@@ -88,12 +86,16 @@ class Model:
         return self.schedule.down_to(_LEAST_SAMPLED)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the three files, each whole or not at all."""
+        """Writes the three files, each whole or not at all.
+
+        Raises:
+          DataError: a file cannot be written, or the module has a setting that no file can hold.
+        """
         folder = Path(folder)
         arrays = {path: array.astype(np.float32) for path, array in to_arrays(self.params).items()}
         settings = {
             "format": FORMAT,
-            "network": to_dict(self.network),
+            "network": to_dict(self.network.with_module(self.module)),
             "schedule": to_dict(self.schedule),
             "info": self.info,
         }
@@ -110,11 +112,11 @@ def load_model(folder: str | Path | None = None, module: Any = None) -> Model:
     Args:
       folder: of `jaxcrystal train` or `Model.save`; default: the bundled model.
       module: Flax module of the network, its class, or `package.module:Class`. A class is made
-        with the settings in the folder.
+        with the settings in the folder. Its weights are checked, not its name: modules move.
 
     Raises:
       DataError: no model there, one that cannot be read, or weights that do not fit the network.
-      RequestError: the model's network is not given, or another one.
+      RequestError: the model's network is not given, or none is wanted.
     """
     root = Path(str(files("jaxcrystal") / "bundled")) if folder is None else Path(folder)
     if not (root / "model.toml").exists():
@@ -142,10 +144,10 @@ def _given_module(root: Path, network: NetworkConfig, module: Any) -> Any:
         module = find_module(module)
     if module is None:
         if network.module:
-            raise RequestError(
-                f"{root} holds a model with a network of its own: give it with --module {network.module} "
-                "(module= in Python)"
-            )
+            where = f"--module {network.module} (module= in Python)"
+            if network.module.startswith("__main__:"):
+                where = f"module= in Python: it is the class {network.module[9:]} of a script or notebook"
+            raise RequestError(f"{root} holds a model with a network of its own: give it with {where}")
         return make_module(network)
     if not network.module:
         raise RequestError(f"{root} holds a model with DimeNet++: it takes no other module")

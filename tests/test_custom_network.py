@@ -140,13 +140,13 @@ def test_a_condition(folder) -> None:
     np.testing.assert_array_equal(each[0].lattice, one[0].lattice)
     np.testing.assert_array_equal(each[1].lattice, other[1].lattice)
     for wrong, said in (
-        (None, "must be told sites"),
+        (None, "takes the conditions sites"),
         ({"gap": 1.0}, "got gap"),
         ({"sites": np.nan}, "finite"),
     ):
         with pytest.raises(RequestError, match=said):
             jc.sample(*salt, model=model, cond=wrong, steps_per_level=1)
-    with pytest.raises(RequestError, match="must be told nothing"):
+    with pytest.raises(RequestError, match="takes no conditions"):
         jc.sample(*salt, cond={"sites": 2.0}, steps_per_level=1)
     with pytest.raises(DataError, match="has no column 'gap'"):
         jc.train(jc.config.load(jc.TrainConfig, "run.toml", ["data.cond=gap", "out=other"]), module=kind)

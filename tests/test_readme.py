@@ -1,8 +1,7 @@
 """Every snippet of the documents: run with small numbers, or at least read by the command's own parser.
 
-The README's snippets run in one folder, in their order, with these changes: `--count N` becomes
-`--count 1` and `sample` gets `--steps-per-level 1`. What would take minutes is not run: orders of
-other sizes are planned, `train` reads its settings and data, `evaluate` and `reconstruct` are parsed.
+The README's snippets run in one folder, in their order, with small numbers: one crystal, one step a
+level, two updates, one target. Only 1,000 crystals of a formula, which have many sizes, are planned.
 """
 
 import os
@@ -20,12 +19,7 @@ from pymatgen.core import Lattice, Structure
 
 import jaxcrystal
 from jaxcrystal import cli
-from jaxcrystal.config import load
-from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.requests.requests import read_requests
-from jaxcrystal.training.config import TrainConfig
-from jaxcrystal.training.loop import usable
-from tests.tiny import make_tiny_model
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/guide.md", "benchmarks/README.md", "CONTRIBUTING.md")
@@ -140,7 +134,6 @@ def folder(tmp_path_factory) -> Path:
         )
         salt.to(str(folder / "my_structures" / f"{element}.cif"))
     shutil.copytree(ROOT / "configs", folder / "configs")
-    make_tiny_model().save(folder / "runs" / "mine")  # what `train` would leave there
     jax.devices()  # one, as in the Python snippets, which so take their programs from these commands
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -156,20 +149,18 @@ def needs_test_set(words: list[str]) -> bool:
 
 
 def run_small(words: list[str]) -> int:
-    """Runs a command with small numbers, or what of it does not take minutes."""
+    """Runs a command with small numbers."""
     name, arguments = words[1], words[1:]
-    if name in ("evaluate", "reconstruct"):
-        assert parse(words)
-        return 0
     if name == "train":
-        config = load(TrainConfig, words[2], parse(words).overrides)
-        assert len(usable(load_or_prepare(config.data.train), config.data)) == 8
-        return 0
-    if name == "sample" and ("--formula" in words or "--model" in words):
+        arguments += ["--set", "optimizer.steps=2"]
+    if name == "sample" and "--formula" in words:
         return cli.main([*arguments, "--plan"])
     if name == "sample":
         arguments[arguments.index("--count") + 1] = "1"
         arguments += ["--steps-per-level", "1"]
+    if name == "reconstruct":
+        arguments[arguments.index("--samples-per-target") + 1] = "1"
+        arguments += ["--max-targets", "1", "--given", "letters", "--steps-per-level", "1"]
     return cli.main(arguments)
 
 
@@ -179,16 +170,19 @@ def test_commands_of_the_readme_run(folder) -> None:
     assert (folder / "perovskites_kept" / "screening.csv").exists()
     assert (folder / "perovskites" / "gallery.html").exists()
     assert not (folder / "cu2ksi").exists()  # it was planned
+    assert len(list((folder / "salt" / "parts" / "00000").glob("*.cif"))) == 1
+    assert (folder / "evaluation" / "report.html").exists()
+    assert (folder / "reconstruction" / "metrics.json").exists()
 
 
 def test_python_of_the_readme_runs(folder) -> None:
     script = "\n".join(blocks("README.md", "python"))
     assert script.count("count=64") == 1
     script = script.replace("count=64", "count=1, steps_per_level=1")
-    script += "\nprint(len(structures), float(metrics.losses['lattice']) > 0, states.status.tolist())\n"
+    script += "\nprint(len(structures), states.status.tolist())\n"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1] == f"1 True {[0] * 8}"
+    assert done.stdout.splitlines()[-1] == f"1 {[0] * 8}"

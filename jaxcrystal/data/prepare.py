@@ -86,9 +86,8 @@ def prepare(
         where a structure has none.
 
     Raises:
-      DataError: no structure has a number in a column that is to be kept, `out` exists or cannot be
-        written, a source cannot be read, or not one
-        structure was accepted.
+      DataError: `out` exists or cannot be written, a source cannot be read, not one structure was
+        accepted, or none has a number in a column that is to be kept.
     """
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
     out = Path(out)

@@ -1,4 +1,4 @@
-"""A structure as its space group, lattice and one site of each orbit (design, section 2)."""
+"""A structure as its space group, lattice and one site of each orbit."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -65,6 +65,8 @@ class LangevinConfig:
             raise ValueError(f"steps_per_level is {self.steps_per_level}; it must be at least 1")
         if self.best_of < 1:
             raise ValueError(f"best_of is {self.best_of}; it must be at least 1")
+        if self.trajectory_every < 0:
+            raise ValueError(f"trajectory_every is {self.trajectory_every}; it must not be negative")
         total = self.schedule.levels * self.steps_per_level
         if self.trajectory_every and total % self.trajectory_every:
             raise ValueError(

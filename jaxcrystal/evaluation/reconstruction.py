@@ -159,9 +159,10 @@ def reconstruct(
 ) -> Reconstruction:
     """Samples every target `count` times and matches the samples.
 
-    Samples that were stopped early or are not valid match nothing and stay in every
-    denominator. Two targets of the same order (polymorphs that differ in coordinates
-    only, say) get the same samples, since these depend on the seed and the order alone.
+    A model that was trained with conditions is told those of the targets. Samples that were
+    stopped early or are not valid match nothing and stay in every denominator. Two targets of the
+    same order (polymorphs that differ in coordinates only, say) get the same samples, since these
+    depend on the seed and the order alone.
 
     Args:
       targets: known crystals.
@@ -178,8 +179,11 @@ def reconstruct(
       keep: called with the samples before they are matched, to save them.
     """
     started = time.perf_counter()
+    told = targets.dataset.conditions(() if random_start else model.conditions)
+    cond = {name: np.repeat(column, count) for name, column in told.items()}
     samples = sample_orders(
-        targets.orders[given], count, model, seed, config, batch_size, progress, random_start
+        *(targets.orders[given], count, model, seed, config),
+        *(batch_size, progress, random_start, cond or None),
     )
     sampled = time.perf_counter()
     if keep is not None:

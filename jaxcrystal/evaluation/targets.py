@@ -101,6 +101,7 @@ class Targets:
       free_coords: [targets] free coordinates of all sites, with the true letters.
       lengths: [targets, 3] a, b, c of the conventional cell, Å.
       volumes: [targets] Å³ an atom.
+      dataset: what they were made of.
     """
 
     ids: list[str]
@@ -114,6 +115,7 @@ class Targets:
     free_coords: Int[np.ndarray, " targets"]
     lengths: Float[np.ndarray, "targets 3"]
     volumes: Float[np.ndarray, " targets"]
+    dataset: Dataset
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,4 +150,5 @@ class Targets:
             free_coords=np.array(free_coords, int),
             lengths=np.array(lengths, float).reshape(-1, 3),
             volumes=np.array(volumes, float),
+            dataset=dataset,
         )

@@ -46,7 +46,7 @@ class NetworkConfig:
         """
         if isinstance(module, type):
             return replace(self, module=_name(module))
-        if isinstance(module, DimeNet):
+        if type(module) is DimeNet and module.cutoff == self.graph.cutoff:
             return replace(self, dimenet=module.config, module="", settings=Settings())
         settings = _settings_of(module)
         if settings.get("cutoff") == self.graph.cutoff:
@@ -93,7 +93,9 @@ def find_module(name: str) -> type:
     if not (separator and where and kind_name):
         raise RequestError(f"the network {name!r} should be named package.module:Class")
     try:
-        kind = getattr(import_module(where), kind_name, None)
+        kind: Any = import_module(where)
+        for part in kind_name.split("."):
+            kind = getattr(kind, part, None)
     except Exception as error:  # a module of the user's may raise anything
         raise RequestError(f"cannot import {where} for the network {name}: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):

@@ -118,6 +118,7 @@ def templates(
 
     Raises:
       RequestError: free and constrained sites together, a count below 1.
+      DataError: a structure has more sites than `max_nodes`.
     """
     if len({order.mode == "free" for order in orders}) > 1:
         raise RequestError("free and constrained sites need a program each: give their orders apart")

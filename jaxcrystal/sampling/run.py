@@ -116,4 +116,4 @@ def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettin
         "batch_size": settings.batch_size,
         "platform": jax.default_backend(),
         "formats": list(settings.formats),
-    }
+    } | ({"cond": dict(candidates[0].cond)} if candidates and candidates[0].cond else {})

@@ -1,6 +1,6 @@
 """Finishes sampled crystals: exact special positions, the full cell, and checks of both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -78,6 +78,7 @@ class Sample:
       scores: root mean square of the final scores of the free coordinates (1/Å) and of the free
         lattice parameters: how far the network would still move them. NaN if not known.
       trajectory: sites on the way, every n-th step, if that was asked for.
+      cond: what the network was told about it, by name.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Sample:
     audit: Audit
     scores: tuple[float, float]
     trajectory: tuple[Crystal, ...] = field(default=(), repr=False)
+    cond: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lattice(self) -> Float[np.ndarray, "3 3"]:
@@ -231,6 +233,7 @@ def finish(candidate: Candidate, template: Crystal, drawn: Drawn, merge_distance
         audit=audit(cell, order.space_group),
         scores=(float(drawn.scores[0]), float(drawn.scores[1])),
         trajectory=tuple(_with_state(template, coords, params) for coords, params in frames),
+        cond=dict(candidate.cond),
     )
 
 

@@ -142,15 +142,15 @@ def _no_noise(crystal: Crystal, sigma: Array, cond: Any = None) -> NoisePredicti
 @lru_cache(maxsize=32)
 def make_level_losses(
     module: Any, graph: GraphConfig, schedule: NoiseSchedule, capacity: ImageCapacity
-) -> Callable[[Any, Array, Crystal, Any], DenoisingLoss]:
+) -> Callable[[Array, Any, Crystal, Any], DenoisingLoss]:
     """Returns the compiled losses [levels, batch] of clean crystals at every level.
 
-    They are the paper's: `level_losses(params, key, crystals, cond)`.
+    They are the paper's: `level_losses(key, params, crystals, cond)`.
     """
     score = make_score(module, graph, capacity)
     sigmas = schedule.sigmas()
 
-    def level_losses(params: Any, key: Array, crystals: Crystal, cond: Any = None) -> DenoisingLoss:
+    def level_losses(key: Array, params: Any, crystals: Crystal, cond: Any = None) -> DenoisingLoss:
         batch = crystals.species.shape[0]
 
         def one_level(_: None, inputs: tuple[Array, Array]) -> tuple[None, DenoisingLoss]:

@@ -93,10 +93,13 @@ def make_train_step(
       at_once: structures of a device whose gradient is taken at once, at most; None: all.
       jit: compile it; False: for a larger program of one's own.
     Returns:
-      The function. `state` is of `init_state` and is given up to the update; `batch` is any pytree of
+      The function; it raises ValueError for a batch that the devices cannot share equally. `state` is of
+      `init_state` and is given up to the update; `batch` is any pytree of
       arrays [batch, ...], of which `loss` gets a row each, with a key of its own.
     """
     if mesh is not None:
+        if axis not in mesh.axis_names:
+            raise ValueError(f"the mesh has no axis {axis!r}; it has {', '.join(map(str, mesh.axis_names))}")
         # Of whichever kind the user's axes are, these are left to the compiler outside `shard_map`.
         mesh = Mesh(mesh.devices, mesh.axis_names)
 
@@ -113,7 +116,7 @@ def make_train_step(
         # Means are over the structures that count, in the whole batch.
         counts = jax.vmap(lambda key, example: weights_of(key, params, example))(keys, batch)
         counted = over_devices(jnp.stack([counts[name].sum() for name in sorted(counts)]))
-        share = 1.0 / jnp.maximum(counted, 1.0)
+        share = 1.0 / jnp.where(counted > 0, counted, 1.0)
 
         def add_chunk(total: Any, chunk: Any) -> tuple[Any, Any]:
             def objective(params: Any) -> tuple[Array, tuple[Array, Terms]]:
@@ -140,7 +143,12 @@ def make_train_step(
             run = jax.shard_map(
                 run, mesh=mesh, in_specs=(whole, parts, parts), out_specs=whole, check_vma=False
             )
-        keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
+        size = jax.tree.leaves(batch)[0].shape[0]
+        if mesh is not None and size % mesh.shape[axis]:
+            raise ValueError(
+                f"the batch has {size} structures; {mesh.shape[axis]} devices share it: give a multiple"
+            )
+        keys = jax.random.split(key, size)
         gradient, losses, reported = run(state.params, keys, batch)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -148,7 +156,9 @@ def make_train_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda a, b: decay * a + (1.0 - decay) * b, state.ema, params)
         norm = jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
-        means = {name: value / jnp.maximum(weight, 1.0) for name, (value, weight) in reported.items()}
+        means = {
+            name: value / jnp.where(weight > 0, weight, 1.0) for name, (value, weight) in reported.items()
+        }
         return TrainState(state.step + 1, params, ema, opt_state), Metrics(losses, means, norm)
 
     return jax.jit(train_step, donate_argnums=1, out_shardings=replicated(mesh)) if jit else train_step

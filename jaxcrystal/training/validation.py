@@ -93,7 +93,7 @@ def validate(
             for number, (rows, batch) in enumerate(zip(padded, crystals, strict=True)):
                 key = jax.random.fold_in(jax.random.key(seed), int(bucket) * 1000 + number)
                 cond = {name: column[rows].astype(np.float32) for name, column in told.items()} or None
-                losses = level_losses(model.params, key, batch, cond)
+                losses = level_losses(key, model.params, batch, cond)
                 sums += np.stack([np.asarray(array).sum(1) for array in losses])
                 num_sites += int(batch.node_mask.sum())
         coords, coords_weight, lattice, lattice_weight, num_cut = sums

@@ -1,5 +1,8 @@
 """One update of the weights, against its definition."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -79,17 +82,18 @@ def test_what_fits_the_cache() -> None:
     assert objective._fitting_cache(make_module(wide), {}, graph, 1) == 8
 
 
-@pytest.mark.parametrize("at_once", [None, 1, 4])
+@pytest.mark.parametrize("at_once", [None, 1, 4, 5])
 def test_any_loss_and_optimiser(at_once) -> None:
     """A line is fitted: two terms, one of which leaves some examples out, against its definition."""
     x = np.linspace(-1, 1, 12)
     batch = {"x": x, "y": 3.0 * x + 1.0, "counts": np.arange(12) % 3 > 0}
+    small = 0.01  # weights need not add up to a whole structure
 
     def loss(key, params, example):
         noise = 0.0 * jax.random.normal(key)
         error = params["slope"] * example["x"] + params["offset"] - example["y"] + noise
         weight = example["counts"].astype(error.dtype)
-        terms = {"square": (error**2, jnp.ones_like(error)), "size": (jnp.abs(error) * weight, weight)}
+        terms = {"square": (error**2 * small, small), "size": (jnp.abs(error) * weight, weight)}
         return Losses(terms, {"largest": (jnp.abs(error), jnp.ones_like(error))})
 
     params = {"slope": jnp.float32(0.0), "offset": jnp.float32(0.0)}
@@ -106,3 +110,43 @@ def test_any_loss_and_optimiser(at_once) -> None:
     for name, slope in gradient.items():
         assert float(state.params[name]) == pytest.approx(-0.1 * float(slope), rel=1e-5)
     assert int(state.step) == 1
+
+
+MESH = """
+import jax, jax.numpy as jnp, numpy as np, optax
+from jaxcrystal import Losses, init_state, make_train_step
+from jax.sharding import Mesh
+
+def loss(key, params, example):
+    error = params @ example["x"] + jax.random.normal(key) - 1.0
+    return Losses({"square": (error**2, example["weight"])}, {"error": (error, 1.0)})
+
+batch = {"x": np.arange(24.0).reshape(8, 3) / 24, "weight": np.arange(8.0)}
+found = []
+devices = np.array(jax.devices())
+meshes = (None, Mesh(devices, "d"), Mesh(devices.reshape(2, 2), ("m", "d")), jax.make_mesh((4,), ("d",)))
+for mesh in meshes:
+    train_step = make_train_step(loss, optax.sgd(0.1), mesh, "d")
+    state = init_state(jnp.zeros(3), optax.sgd(0.1))
+    for step in range(3):
+        state, metrics = train_step(jax.random.key(step), state, batch)
+    found.append(jax.tree.map(np.asarray, (state.params, state.ema, metrics)))
+for other in found[1:]:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found[0], other)
+three = Mesh(devices[:3], "d")
+for wrong, arguments in (("no axis 'x'", (meshes[1], "x")), ("8 structures; 3 devices", (three, "d"))):
+    try:
+        make_train_step(loss, optax.sgd(0.1), *arguments)(jax.random.key(0), state, batch)
+    except ValueError as error:
+        assert wrong in str(error), error
+    else:
+        raise AssertionError(wrong)
+print("the same")
+"""
+
+
+def test_a_mesh_trains_what_one_device_trains() -> None:
+    """A loss of one's own on four devices, on one axis of two, and with axes of either kind."""
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", MESH], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "the same", done.stderr
