@@ -173,6 +173,8 @@ def _parsed_object(text: str) -> Any:
     """
     try:
         return json.loads(text)
+    except RecursionError:
+        raise ValueError("an object that is nested too deeply") from None
     except ValueError:
         pass
     try:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import lzma
 import re
 import zipfile
 import zlib
@@ -28,7 +29,11 @@ _SUFFIXES = {
     ".vasp": "poscar", ".poscar": "poscar", ".json": "json", ".jsonl": "jsonl", ".zip": "zip",
 }  # fmt: skip
 _POSCAR = re.compile(r"(?:.*[^a-z])?(?:poscar|contcar)(?:[^a-z].*)?", re.IGNORECASE)
-_READ_ERRORS = (OSError, EOFError, zlib.error, CsvError, ValueError, zipfile.BadZipFile, DataError)
+#: What damaged files raise; a RuntimeError is that of zip archives with a password or a method of
+#: compression that is not known, and of JSON that is nested too deeply.
+_READ_ERRORS = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, CsvError, ValueError, zipfile.BadZipFile, RuntimeError, DataError,
+)  # fmt: skip
 #: Names shown of what is passed over.
 _SHOWN = 6
 _log = logging.getLogger(__name__)
@@ -216,7 +221,7 @@ def _of_lines(name: str, lines: "Iterator[str] | list[str] | TextIOWrapper") -> 
             continue
         try:
             content = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield Record(f"{name}:{number}", "error", f"not JSON: {error}")
         else:
             yield from document_records(f"{name}:{number}", content)
