@@ -133,8 +133,10 @@ def _kind_of_text(text: str) -> str:
     lower = text.lower()
     if lower.lstrip().startswith(("{", "[")) and ("lattice" in lower or "positions" in lower):
         return "object"
-    if "_atom_site" in lower or lower.lstrip().startswith("data_"):
+    if "_atom_site" in lower:
         return "cif"
+    if lower.lstrip().startswith("data_") and ("_cell_" in lower or "\n" in text.strip()):
+        return "cif"  # without atoms; `data_mp20` alone is a name
     return "poscar" if is_poscar(text) else ""
 
 

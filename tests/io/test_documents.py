@@ -130,7 +130,9 @@ def test_materials_project(found, tmp_path):
         "symmetry": {"number": 225, "symbol": "Fm-3m"},
     }
     assert found({"data": [document], "meta": {"total_doc": 1}}) == {"mp-1": "Na4 Cl4"}
-    assert next(read_records(tmp_path / "d.json")).properties == {"e_above_hull": 0.25}
+    assert next(read_records(tmp_path / "d.json")).properties == {
+        "energy_above_hull": 0.25, "e_above_hull": 0.25, "charge": 0.0
+    }  # fmt: skip
     task = {
         "task_id": "mp-9",
         "input": {"structure": SALT.as_dict()},

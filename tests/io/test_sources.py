@@ -77,3 +77,56 @@ def test_json_that_is_nested_too_deeply_is_one_refusal(tmp_path):
     (_, cause), (_, good) = read_structures(tmp_path / "a.csv")
     assert "nested too deeply" in str(cause)
     assert isinstance(good, Structure)
+
+
+def test_members_of_a_zip_are_like_files_of_a_folder(tmp_path, caplog):
+    """Figures and tables without structures are passed over, and named."""
+    members = {"a.cif": CIF, "metrics.json": '{"valid": 0.5}', "t.csv": "id,gap\nx,1\n", "b.zip": "x"}
+    _zip(tmp_path / "a.zip", {**members, "notes.txt": "x", "s.csv": _cells(CIF, "no cif")})
+    found = dict(read_structures(tmp_path / "a.zip"))
+    assert list(found) == ["a.cif", "m0", "m1"]
+    assert [isinstance(value, Structure) for value in found.values()] == [True, True, False]
+    assert "4 files passed over" in caplog.text
+    for why in (
+        "a.zip/metrics.json (no structure in it)",
+        "a.zip/t.csv (no column named cif",
+        "a.zip/b.zip (an archive",
+        "a.zip/notes.txt (unknown kind)",
+    ):
+        assert why in caplog.text
+
+
+def test_what_is_only_named_after_a_poscar_is_passed_over(tmp_path, caplog):
+    others = ["POSCAR.png", "make_poscar.py", "poscar_notes.txt", "POSCAR.pdf", "results_poscar.npz"]
+    names = [
+        "CONTCAR.gz.orig",
+        "POSCAR.orig",
+        "POSCAR.TiO2",
+        "POSCAR_1",
+        "mp-2_POSCAR",
+        "mp.POSCAR",
+        "x.vasp",
+    ]
+    for name in others:
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\n\x00import this\n1 2 3\n")
+    for name in names:
+        (tmp_path / name).write_text(POSCAR)
+    (tmp_path / "POSCAR.1").write_text("damaged")
+    found = dict(read_structures(tmp_path))
+    assert sorted(found) == sorted([*names, "POSCAR.1"])
+    assert [name for name, value in found.items() if not isinstance(value, Structure)] == ["POSCAR.1"]
+    assert all(f"{name} (no structure in it)" in caplog.text for name in others)
+
+
+@pytest.mark.parametrize("first", ["data/mp-1.cif", "#1.cif", "_x.cif", "data_mp.cif", "dmp-1.cif"])
+def test_a_first_cell_that_names_a_file_does_not_end_the_table(tmp_path, first):
+    (tmp_path / "a.csv").write_text(_cells(first, CIF))
+    (_, cause), (_, good) = read_structures(tmp_path / "a.csv")
+    assert f"names a file, {first}" in str(cause)
+    assert isinstance(good, Structure)
+
+
+def test_a_name_of_a_data_block_is_no_structure(tmp_path, caplog):
+    (tmp_path / "results.json").write_text(json.dumps({"set": "data_mp20", "names": ["data_x"]}))
+    assert list(read_structures(tmp_path / "results.json")) == []
+    assert "results.json (no structure in it)" in caplog.text
