@@ -1,5 +1,6 @@
 """Files, folders and archives of structures: what is in them, and what is passed over."""
 
+import csv
 import functools
 import json
 import logging
@@ -132,6 +133,21 @@ def _require_column(path: Path) -> None:
             structure_column(file)
     except _READ_ERRORS as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def column_names(source: str | Path) -> set[str] | None:
+    """Returns the names of a table's columns; None for what is no table, whose numbers reading shows.
+
+    Raises:
+      DataError: the table has no column of structures, or cannot be read.
+    """
+    path = Path(source)
+    if not path.is_file() or kind_of(path.name) != "csv":
+        return None
+    _require_column(path)
+    with open_text(path) as file:
+        delimiter = structure_column(file)[1]
+        return set(next(csv.reader([file.readline()], delimiter=delimiter)))
 
 
 def file_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
