@@ -163,6 +163,15 @@ def test_tables_of_pandas(found, as_text):
     assert found(lines) == found(lines + "\n\n", "d.jsonl") == BOTH
 
 
+def test_the_index_of_a_split_table_names_its_rows(found):
+    cells = [[s.as_dict(), 1.0] for s in (SALT, CSCL)]
+    table = {"columns": ["structure", "gap"], "data": cells}
+    names = list(found({**table, "index": ["m-7", "m-9"]}))
+    assert names == ["d.json:m-7", "d.json:m-9"]
+    assert list(found({**table, "index": ["m-7", "m-7"]})) == ["d.json:m-7", "d.json:m-7#2"]
+    assert list(found(table)) == list(found({**table, "index": [5]})) == ["d.json:0", "d.json:1"]
+
+
 def test_texts_in_documents(found):
     assert list(found([SALT.to(fmt="cif"), CSCL.to(fmt="cif")]).values()) == list(BOTH.values())
     assert found({"m1": SALT.to(fmt="cif"), "m2": CSCL.to(fmt="poscar")}) == BOTH
