@@ -99,7 +99,7 @@ def _has_sites_only(content: dict[str, Any]) -> bool:
 
 
 def _rows(content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]] | None:
-    """Returns names and rows of a table of pandas that is split, or written by columns; None for other objects."""
+    """Returns names and rows of a table of pandas, split or written by columns; None for other objects."""
     columns, data = content.get("columns"), content.get("data")
     if isinstance(columns, list) and isinstance(data, list):
         rows = [row for row in data if isinstance(row, list)]
