@@ -87,8 +87,7 @@ def prepare(
 
     Raises:
       DataError: no structure has a number in a column that is to be kept, `out` exists or cannot be
-        written, a source cannot be read, or not one
-        structure was accepted.
+        written, a source cannot be read, or not one structure was accepted.
     """
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
     out = Path(out)

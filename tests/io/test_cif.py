@@ -6,7 +6,6 @@ from pymatgen.core import Composition
 
 from jaxcrystal.data.symmetrize import symmetrize
 from jaxcrystal.errors import DataError
-from jaxcrystal.io.formulas import told_formula
 from jaxcrystal.io.readers import read
 from jaxcrystal.io.records import cif_records
 from jaxcrystal.io.rejection import Rejected
@@ -313,32 +312,3 @@ def test_a_file_without_data_line_keeps_its_first_loop():
     text = f"LOOP_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n{MN}\n"
     text = text.replace(" Mn", "") + _cif(P1, SKEW, "").split("loop_")[0].replace("data_x\n", "")
     _check(text, "Mn1 2")
-
-
-def test_numbers_in_front_of_a_part_of_a_formula_are_not_read():
-    """CaSO4 2(H2O) is not Ca S O42 (H2O): no formula rather than a wrong one."""
-    for text in ("CaSO4 2(H2O)", "CaSO4 2H2O", "K Cl 2H2O", "2(H2O)", "CaSO4 2 (H2O)", "KCl 2[H2O]"):
-        assert told_formula(text) is None, text
-    for text in ("C 2 H 6", "Mg (O H)2", "Mg(OH)2", "Ca (SO4) (H2O)2", "O3 Sr Ti", "Fe0.9 O"):
-        assert told_formula(text) is not None, text
-
-
-@pytest.mark.parametrize("label", ["CO1", "NO2", "NH1", "CH3", "PO4a", "CN1", "SO1", "PO"])
-def test_labels_in_capitals_that_can_be_a_group_of_atoms(label):
-    """Formula or type symbol must decide: CO1 is cobalt, carbon or a carbonyl."""
-    bare, atoms = "label fract_x fract_y fract_z", "{}CL1 .5 .5 .5"
-    _check(_cif(FM3M, CUBIC, atoms.format(f"{label} 0 0 0\n"), bare), f"{label} ")
-    assert "unknown_element" in _outcome(_cif(FM3M, CUBIC, atoms.format(f"{label} 0 0 0\n"), bare))
-    typed = f"{label} Co 0 0 0\nCL1 Cl .5 .5 .5"
-    _check(_cif(FM3M, CUBIC, typed), "Co4 Cl4 225")
-
-
-def test_capitals_that_formula_or_sense_decide():
-    bare, atoms = "label fract_x fract_y fract_z", "{} 0 0 0\nCL1 .5 .5 .5"
-    for formula, element in (("Co Cl", "Co"), ("C Cl", "C")):
-        more = f"_chemical_formula_sum '{formula}'"
-        _check(_cif(FM3M, CUBIC, atoms.format("CO1"), bare, more), f"{element}4 Cl4 225")
-    more = "_chemical_formula_sum 'C Co Cl'"
-    _check(_cif(FM3M, CUBIC, atoms.format("CO1"), bare, more), "CO1 can be")
-    for element in ("Ca", "Fe", "Sn", "Si", "In", "Nb", "Cs", "Cu", "Ni", "Os", "Bi", "Pb", "Sc"):
-        _check(_cif(FM3M, CUBIC, atoms.format(f"{element.upper()}1"), bare), f"{element}4 Cl4 225")
