@@ -5,10 +5,10 @@ import io
 import multiprocessing
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import require_absent, write_text
-from jaxcrystal.io.readers import Record, read, read_records
+from jaxcrystal.io.readers import PROPERTIES, Record, read, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
-from jaxcrystal.io.sources import Skipped
+from jaxcrystal.io.sources import Skipped, column_names
 
 _CHUNK = 64
 #: Characters of a library's message that are kept.
@@ -96,12 +96,18 @@ def prepare(
     if max_sites < 1:
         raise DataError(f"max_sites is {max_sites}, expected 1 or more")
 
+    tables = [column_names(source) for source in listed]
+    known = [names for names in tables if names is not None]
+    if len(known) == len(tables):
+        _require_numbers(keep, {*PROPERTIES}.union(*known))
+
     ids: list[str] = []
     accepted: list[PreparedSites] = []
     properties: list[dict[str, float]] = []
     rejected: list[tuple[str, str, str]] = []
     skipped = Skipped()
-    outcomes = _work(read_records(listed, skipped), max_sites, processes or num_cpus())
+    records = _with_properties(read_records(listed, skipped), {*PROPERTIES, *keep})
+    outcomes = _work(records, max_sites, processes or num_cpus())
     for record_id, values, result in _with_bar(outcomes, progress):
         if isinstance(result, Rejected):
             rejected.append((record_id, str(result.reason), result.detail))
@@ -110,6 +116,8 @@ def prepare(
             accepted.append(result)
             properties.append(values)
 
+    if accepted:
+        _require_numbers(keep, set().union(*properties))
     rejected_out = out.with_name(REJECTED_NAME)
     _write_rejected(rejected_out, out.name, rejected)
     if not accepted:
@@ -119,9 +127,6 @@ def prepare(
         )
     info = {"sources": [str(source) for source in listed], "max_sites": max_sites, "symprec": SYMPREC}
     info["read"], info["rejected"] = len(ids) + len(rejected), dict(Counter(r[1] for r in rejected))
-    for name in keep:
-        if not any(name in values for values in properties):
-            raise DataError(f"no structure has a number named {name!r} to keep")
     dataset = stack(ids, accepted, properties, info, keep)
     dataset.save(out)
     return PrepareReport(
@@ -133,6 +138,19 @@ def prepare(
         rejected_out=rejected_out,
         skipped=skipped.describe(),
     )
+
+
+def _require_numbers(keep: Sequence[str], known: Set[str]) -> None:
+    for name in keep:
+        if name not in known:
+            raise DataError(f"no structure has a number named {name!r} to keep")
+
+
+def _with_properties(records: Iterator[Record], wanted: Set[str]) -> Iterator[Record]:
+    """Yields records without the numbers that nobody wants, which need not travel to the workers."""
+    for record in records:
+        kept = {name: record.properties[name] for name in wanted & record.properties.keys()}
+        yield replace(record, properties=kept)
 
 
 def load_or_prepare(source: str | Path) -> Dataset:

@@ -49,11 +49,17 @@ def parse_cif(text: str) -> "Structure":
     else:
         lattice, places = _only_reading(sites, readings, cell, formula)
     if not places.is_ordered:
-        mixed = [{SYMBOLS[z]: min(x, 1.0) for z, x in of_place.items()} for of_place in places.occupants]
+        mixed = [_mixed(of_place) for of_place in places.occupants]
         return Structure(lattice, mixed, places.frac_coords)
     species = places.species
     order = _by_electronegativity(species)
     return Structure(lattice, [SYMBOLS[z] for z in species[order]], places.frac_coords[order])
+
+
+def _mixed(of_place: dict[int, float]) -> dict[str, float]:
+    """Returns the occupancies of a place by symbol; those that sum to a little more than 1 scaled to it."""
+    total = max(1.0, sum(of_place.values()))
+    return {SYMBOLS[z]: x / total for z, x in of_place.items()}
 
 
 def _formula(tags: CifTags) -> ToldFormula | None:

@@ -119,6 +119,7 @@ def told_operations(tags: CifTags, cell: Cell) -> list[Operations]:
     if listed is not None:
         _require_type(listed, cell, numbers, [*names, *([f"number {told}"] if told else [])])
         _require_centring(listed, [setting for settings in known.values() for setting in settings])
+        _require_hall(listed, hall, cell)
         return [_fitting(listed, cell)]
     if len(numbers) > 1:
         raise Rejected(
@@ -145,6 +146,8 @@ def told_operations(tags: CifTags, cell: Cell) -> list[Operations]:
 def _told_number(tags: CifTags) -> int:
     found = set()
     for text in tags.values(*_NUMBERS):
+        if text == "0":  # some programs write so that they do not know it
+            continue
         if not re.fullmatch(r"[0-9]+", text) or not 1 <= int(text) <= 230:
             raise Rejected(Reason.UNPARSABLE, f"space group number {text!r}, expected 1 to 230")
         found.add(int(text))
@@ -187,6 +190,26 @@ def _require_type(operations: Operations, cell: Cell, numbers: set[int], told: l
         raise Rejected(
             Reason.CONTRADICTORY,
             f"{operations.name} are of group {found or '?'}, but the file names {', '.join(told)}",
+        )
+
+
+def _require_hall(operations: Operations, hall: str, cell: Cell) -> None:
+    """Compares the group of operations with that of a Hall symbol, in whatever setting.
+
+    What is no Hall symbol is passed by, and a name that stands in its place counts as a name.
+    """
+    try:
+        told = operations_of_hall(hall, hall) if hall else None
+    except ValueError:
+        return
+    if told is None or same_operations(told, operations):
+        return
+    lattice = np.diag(cell.lengths)
+    found = group_number(operations, lattice)
+    if found not in {group_number(told, lattice), *(s.number for s in settings_of_symbol(hall))}:
+        raise Rejected(
+            Reason.CONTRADICTORY,
+            f"{operations.name} are of group {found or '?'}, but the file's Hall symbol is {hall}",
         )
 
 

@@ -34,7 +34,7 @@ def split_blocks(text: str) -> list[tuple[str, str]]:
         elif not in_text_field and _HEADER.match(line):
             blocks.append((line.split(maxsplit=1)[0][len("data_") :], [], False))
         if not blocks:
-            if line.startswith(";") or not line.lstrip().startswith("_"):
+            if line.startswith(";") or not line.lstrip().lower().startswith(("_", "loop_")):
                 continue  # comments and other words before the first block
             blocks.append(("", ["data_\n"], False))
         name, lines, has_atoms = blocks[-1]

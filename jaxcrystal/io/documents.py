@@ -51,7 +51,7 @@ def _records(name: str, content: Any, properties: dict[str, float]) -> Iterator[
 def _object_records(name: str, content: dict[str, Any], properties: dict[str, float]) -> Iterator[Record]:
     table = _rows(content)
     if table is not None:
-        for key, row in table.items():
+        for key, row in table:
             yield from _records(f"{name}:{key}", row, properties)
         return
     data = content.get("data")
@@ -98,12 +98,17 @@ def _has_sites_only(content: dict[str, Any]) -> bool:
     return isinstance(sites, list) and bool(sites) and isinstance(sites[0], dict) and "species" in sites[0]
 
 
-def _rows(content: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
-    """Returns the rows of a table of pandas that is split, or written by columns; None for other objects."""
+def _rows(content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]] | None:
+    """Returns names and rows of a table of pandas, split or written by columns; None for other objects."""
     columns, data = content.get("columns"), content.get("data")
     if isinstance(columns, list) and isinstance(data, list):
         rows = [row for row in data if isinstance(row, list)]
-        return {str(n): dict(zip(map(str, columns), row, strict=False)) for n, row in enumerate(rows)}
+        index = content.get("index")
+        names = index if isinstance(index, list) and len(index) == len(rows) else range(len(rows))
+        return [
+            (str(name), dict(zip(map(str, columns), row, strict=False)))
+            for name, row in zip(names, rows, strict=True)
+        ]
     for place in _PLACES:
         column = content.get(place)
         values = list(column.values()) if isinstance(column, dict) else column
@@ -112,14 +117,17 @@ def _rows(content: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
         if isinstance(column, dict) and (_is_structure(column) or set(_PLACES) & set(column)):
             continue
         keys = list(column) if isinstance(column, dict) else range(len(values))
-        return {
-            str(key): {
-                name: other[key] if isinstance(other, list) else other.get(key)
-                for name, other in content.items()
-                if (isinstance(other, list) and len(other) == len(values)) or isinstance(other, dict)
-            }
+        return [
+            (
+                str(key),
+                {
+                    name: other[key] if isinstance(other, list) else other.get(key)
+                    for name, other in content.items()
+                    if (isinstance(other, list) and len(other) == len(values)) or isinstance(other, dict)
+                },
+            )
             for key in keys
-        }
+        ]
     return None
 
 
@@ -133,8 +141,10 @@ def _kind_of_text(text: str) -> str:
     lower = text.lower()
     if lower.lstrip().startswith(("{", "[")) and ("lattice" in lower or "positions" in lower):
         return "object"
-    if "_atom_site" in lower or lower.lstrip().startswith("data_"):
+    if "_atom_site" in lower:
         return "cif"
+    if lower.lstrip().startswith("data_") and ("_cell_" in lower or "\n" in text.strip()):
+        return "cif"  # without atoms; `data_mp20` alone is a name
     return "poscar" if is_poscar(text) else ""
 
 
@@ -173,6 +183,8 @@ def _parsed_object(text: str) -> Any:
     """
     try:
         return json.loads(text)
+    except RecursionError:
+        raise ValueError("an object that is nested too deeply") from None
     except ValueError:
         pass
     try:

@@ -16,6 +16,8 @@ from jaxcrystal.io.rejection import Reason, Rejected
 _SUM = re.compile(r"(?:([A-Z][a-z]?)\s*([0-9]+\.?[0-9]*|\.[0-9]+)?\s*)+")
 _TERM = re.compile(r"([A-Z][a-z]?)\s*([0-9]+\.?[0-9]*|\.[0-9]+)?")
 _NESTED = re.compile(r"[A-Za-z0-9.\s]*[(\[][A-Za-z0-9.\s()\[\]]*")
+#: A word such as 2H2O or 2(H2O): what the number in front multiplies is left open.
+_FACTOR = re.compile(r"(?:^|\s)[0-9.]+[A-Za-z(\[]|(?:^|\s)[0-9.]+\s*[(\[]")
 _CHARGE = re.compile(r"\s+[0-9]*[+-]$")
 _ISOTOPES = {"D": "H", "T": "H"}
 #: Relative; occupancies from 0.99 count as full.
@@ -86,6 +88,8 @@ def told_formula(text: str, units: str = "") -> ToldFormula | None:
       units: formula units in the cell, as text; `?` or nothing if not known.
     """
     plain = _CHARGE.sub("", text.strip())
+    if _FACTOR.search(plain):
+        return None
     if _NESTED.fullmatch(plain):
         plain = _without_brackets(plain)
     if not _SUM.fullmatch(plain):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import gemmi
 import numpy as np
-import spglib
 from jaxtyping import Float, Int
 
 from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.symmetry.detect import group_of_operations
 
 #: Translations are whole numbers of this part of the cell.
 _PARTS = gemmi.Op.DEN
@@ -87,13 +87,7 @@ def group_number(operations: Operations, lattice: Float[np.ndarray, "3 3"]) -> i
     known = gemmi.find_spacegroup_by_ops(group)
     if known is not None:
         return int(known.number)
-    try:
-        found = spglib.get_spacegroup_type_from_symmetry(
-            operations.rotations, operations.translations, lattice=lattice, symprec=1e-3
-        )
-    except Exception:  # spglib's own error type differs between its versions
-        return 0
-    return 0 if found is None else int(found.number)
+    return group_of_operations(operations.rotations, operations.translations, lattice)
 
 
 def same_operations(one: Operations, other: Operations) -> bool:

@@ -55,12 +55,19 @@ def is_poscar(text: str) -> bool:
     return _is_head(text.split("\n", _HEAD)[:_HEAD])
 
 
+def has_cell(text: str) -> bool:
+    """Returns whether a text begins with comment, scale and cell, whatever follows."""
+    return _has_cell(text.split("\n", _HEAD)[:_HEAD])
+
+
+def _has_cell(lines: list[str]) -> bool:
+    numbers = [[_is_number(word) for word in _words(line)] for line in lines[1:5]]
+    return numbers[:1] in ([[True]], [[True] * 3]) and numbers[1:] == [[True] * 3] * 3
+
+
 def _is_head(lines: list[str]) -> bool:
     """Returns whether lines are a comment, a scale, three vectors, and symbols or numbers of atoms."""
-    if len(lines) < _HEAD:
-        return False
-    scale, *vectors = ([_is_number(word) for word in _words(line)] for line in lines[1:5])
-    if not (scale in ([True], [True] * 3) and all(vector == [True] * 3 for vector in vectors)):
+    if len(lines) < _HEAD or not _has_cell(lines):
         return False
     kinds, after = _words(lines[5]), _words(lines[6])
     if not kinds or not after:

@@ -1,5 +1,7 @@
 """One structure of a source that has not been parsed yet, and the texts that may hold several."""
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ _ENERGIES = {
 PROPERTIES = tuple(_ENERGIES)
 #: Characters; a longer text is not read as a number.
 _LONGEST_NUMBER = 40
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 #: Where a source may keep the name of a structure.
 ID_NAMES = ("material_id", "entry_id", "mat_id", "jid", "task_id", "id", "_id", "name")
 
@@ -53,21 +56,22 @@ def known_properties(row: Mapping[str, Any]) -> dict[str, float]:
     """Returns the numbers that a row or object has, energies (eV per atom) by their usual names too."""
     found = {str(name): number for name, value in row.items() if (number := _number(value)) is not None}
     for name, aliases in _ENERGIES.items():
-        for alias in aliases:
-            try:
-                found[name] = float(row[alias])
-                break
-            except (KeyError, TypeError, ValueError):
-                continue
+        number = next((found[alias] for alias in aliases if alias in found), None)
+        if number is not None:
+            found[name] = number
     return found
 
 
 def _number(value: Any) -> float | None:
+    """Returns a finite number, also one that a text writes in decimals; None for all else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, str) and len(value) > _LONGEST_NUMBER:  # a structure, say
-        return None
+    if isinstance(value, str):
+        value = value[: _LONGEST_NUMBER + 1].strip()  # it may be a whole structure
+        if len(value) > _LONGEST_NUMBER or not _DECIMAL.fullmatch(value):
+            return None
     try:
-        return float(value)
-    except (ValueError, OverflowError):
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
         return None
+    return number if math.isfinite(number) else None

@@ -1,7 +1,10 @@
 """Files, folders and archives of structures: what is in them, and what is passed over."""
 
+import csv
+import functools
 import json
 import logging
+import lzma
 import re
 import zipfile
 import zlib
@@ -14,7 +17,7 @@ from pathlib import Path, PurePath
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.documents import document_records
 from jaxcrystal.io.extxyz import split_frames
-from jaxcrystal.io.poscar import split_poscars
+from jaxcrystal.io.poscar import has_cell, split_poscars
 from jaxcrystal.io.records import Record, cif_records
 from jaxcrystal.io.tables import structure_column, table_records
 from jaxcrystal.io.text import COMPRESSED, as_text, clean, open_text
@@ -28,7 +31,13 @@ _SUFFIXES = {
     ".vasp": "poscar", ".poscar": "poscar", ".json": "json", ".jsonl": "jsonl", ".zip": "zip",
 }  # fmt: skip
 _POSCAR = re.compile(r"(?:.*[^a-z])?(?:poscar|contcar)(?:[^a-z].*)?", re.IGNORECASE)
-_READ_ERRORS = (OSError, EOFError, zlib.error, CsvError, ValueError, zipfile.BadZipFile, DataError)
+#: What damaged files raise; a RuntimeError is that of zip archives with a password or a method of
+#: compression that is not known, and of JSON that is nested too deeply.
+_READ_ERRORS = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, CsvError, ValueError, zipfile.BadZipFile, RuntimeError,
+    DataError,
+)  # fmt: skip
+_NONE_IN_IT = "no structure in it"
 #: Names shown of what is passed over.
 _SHOWN = 6
 _log = logging.getLogger(__name__)
@@ -82,7 +91,7 @@ def files_of(source: Path, skipped: Skipped) -> list[tuple[str, Path]]:
             if not path.is_file() or any(part.startswith(".") or part == "__MACOSX" for part in parts):
                 continue
             name = str(path.relative_to(source))
-            why = _why_not(path)
+            why = _why_not(path.name, functools.partial(open_text, path))
             if why:
                 skipped.reasons[name] = why
             else:
@@ -100,18 +109,21 @@ def files_of(source: Path, skipped: Skipped) -> list[tuple[str, Path]]:
     return [(source.name, source)]
 
 
-def _why_not(path: Path) -> str:
-    """Returns why a file of a folder is passed over; nothing if it is not."""
-    kind = kind_of(path.name)
+def _why_not(name: str, opened: Callable[[], TextIOWrapper]) -> str:
+    """Returns why a file of a folder or an archive is passed over; nothing if it is not."""
+    kind = kind_of(name)
     if kind is None:
         return "unknown kind"
     if kind == "zip":
         return "an archive: give it by itself"
     if kind == "csv":
         try:
-            _require_column(path)
+            with opened() as file:
+                structure_column(file)
         except DataError as error:
-            return str(error).removeprefix(f"{path}: ")
+            return str(error)
+        except _READ_ERRORS:
+            return ""  # reading its structures will say it
     return ""
 
 
@@ -123,6 +135,21 @@ def _require_column(path: Path) -> None:
         raise DataError(f"{path}: {error}") from error
 
 
+def column_names(source: str | Path) -> set[str] | None:
+    """Returns the names of a table's columns; None for what is no table, whose numbers reading shows.
+
+    Raises:
+      DataError: the table has no column of structures, or cannot be read.
+    """
+    path = Path(source)
+    if not path.is_file() or kind_of(path.name) != "csv":
+        return None
+    _require_column(path)
+    with open_text(path) as file:
+        delimiter = structure_column(file)[1]
+        return set(next(csv.reader([file.readline()], delimiter=delimiter)))
+
+
 def file_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
     """Yields the structures of a file; what stops the reading is a record too.
 
@@ -131,23 +158,46 @@ def file_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
       path: of the file.
       skipped: gets the file if it holds no structure at all, and what is passed over in archives.
     """
-    is_empty = True
+    if kind_of(path.name) != "zip":
+        yield from _records_or_none(name, lambda: open_text(path), str(path), name, skipped)
+        return
     try:
-        if kind_of(path.name) == "zip":
-            found = _zip_records(name, path, skipped)
-        else:
-            found = _text_records(name, path.name, lambda: open_text(path))
-        for record in found:
-            is_empty = False
-            yield record
+        yield from _zip_records(name, path, skipped)
     except _READ_ERRORS as error:
         yield Record(name, "error", f"reading {path} stopped: {error}")
-        return
-    if is_empty:
-        skipped.reasons[name] = "no structure in it"
 
 
-def _text_records(name: str, file_name: str, opened: Callable[[], TextIOWrapper]) -> Iterator[Record]:
+def _zip_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
+    """Yields the structures of an archive, whose members are taken like the files of a folder."""
+    with zipfile.ZipFile(path) as archive:
+        members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+        if not members:
+            skipped.reasons[name] = _NONE_IN_IT
+        for member in members:
+            parts = PurePath(member).parts
+            if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+                continue
+            opened = functools.partial(_member, archive, member)
+            shown = f"{name}/{member}"
+            why = _why_not(member, opened)
+            if why:
+                skipped.reasons[shown] = why
+            else:
+                yield from _records_or_none(member, opened, f"{member} of {path}", shown, skipped)
+
+
+def _records_or_none(
+    name: str, opened: Callable[[], TextIOWrapper], place: str, shown: str, skipped: Skipped
+) -> Iterator[Record]:
+    """Yields the structures of a text file; if there are none, it is passed over.
+
+    Args:
+      name: of the file, which tells its kind.
+      opened: opens it.
+      place: of the file, for the message where the reading stops.
+      shown: what it is called among the files that are passed over.
+      skipped: gets it if it holds none.
+    """
     split: dict[str, Callable[[str, TextIOWrapper], Iterator[Record]]] = {
         "cif": lambda name, file: cif_records(name, file.read()),
         "csv": table_records,
@@ -156,24 +206,17 @@ def _text_records(name: str, file_name: str, opened: Callable[[], TextIOWrapper]
         "json": _documents,
         "jsonl": _lines,
     }
-    with opened() as file:
-        yield from split[kind_of(file_name) or ""](name, file)
-
-
-def _zip_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
-    with zipfile.ZipFile(path) as archive:
-        for member in sorted(info.filename for info in archive.infolist() if not info.is_dir()):
-            parts = PurePath(member).parts
-            if any(part.startswith(".") or part == "__MACOSX" for part in parts):
-                continue
-            if kind_of(member) in (None, "zip"):
-                skipped.reasons[f"{name}/{member}"] = "unknown kind"
-                continue
-            opened = lambda member=member: _member(archive, member)  # noqa: E731
-            try:
-                yield from _text_records(member, member, opened)
-            except _READ_ERRORS as error:
-                yield Record(member, "error", f"reading {member} of {path} stopped: {error}")
+    is_empty = True
+    try:
+        with opened() as file:
+            for record in split[kind_of(name) or ""](name, file):
+                is_empty = False
+                yield record
+    except _READ_ERRORS as error:
+        yield Record(name, "error", f"reading {place} stopped: {error}")
+        return
+    if is_empty:
+        skipped.reasons[shown] = _NONE_IN_IT
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> TextIOWrapper:
@@ -183,9 +226,20 @@ def _member(archive: zipfile.ZipFile, name: str) -> TextIOWrapper:
 
 
 def _poscars(name: str, file: TextIOWrapper) -> Iterator[Record]:
-    texts = split_poscars(clean(file.read()))
+    text = clean(file.read())
+    if not _is_poscar_name(name) and not has_cell(text):
+        return  # such as poscar_notes.txt and POSCAR.png
+    texts = split_poscars(text)
     for number, text in enumerate(texts):
         yield Record(f"{name}:{number}" if len(texts) > 1 else name, "poscar", text)
+
+
+def _is_poscar_name(name: str) -> bool:
+    """Returns whether a name that has POSCAR in it has no ending of another kind, as POSCAR.pdf has."""
+    path = PurePath(name)
+    path = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    suffix = path.suffix.lower()
+    return suffix in _SUFFIXES or not suffix[1:2].isalpha() or bool(_POSCAR.fullmatch(suffix))
 
 
 def _frames(name: str, file: TextIOWrapper) -> Iterator[Record]:
@@ -216,7 +270,7 @@ def _of_lines(name: str, lines: "Iterator[str] | list[str] | TextIOWrapper") -> 
             continue
         try:
             content = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield Record(f"{name}:{number}", "error", f"not JSON: {error}")
         else:
             yield from document_records(f"{name}:{number}", content)

@@ -79,8 +79,8 @@ def _is_cut(content: str, names: Sequence[str]) -> bool:
     """Returns whether the first cell is the first line of a CIF whose other lines became rows."""
     text = content.strip()
     return (
-        bool(text)
-        and text[0] in "#d_"
+        text.lower().startswith(("#", "data_", "_"))
+        and not _FILE_NAME.fullmatch(text)
         and "\n" not in text
         and "\\n" not in text
         and text.count(" ") < 20

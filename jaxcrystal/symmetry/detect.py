@@ -90,6 +90,28 @@ def find_conventional_cell(
     )
 
 
+def group_of_operations(
+    rotations: Int[np.ndarray, "operations 3 3"],
+    translations: Float[np.ndarray, "operations 3"],
+    lattice: Float[np.ndarray, "3 3"],
+) -> int:
+    """Returns the number of the space group that operations on fractional coordinates are of, 0 if unclear.
+
+    Args:
+      rotations: of a group, with all centring.
+      translations: as many.
+      lattice: [3, 3] of a cell that has them, rows are vectors, Å.
+    """
+    with _quiet_spglib():
+        try:
+            found = spglib.get_spacegroup_type_from_symmetry(
+                rotations, translations, lattice=lattice, symprec=1e-3
+            )
+        except Exception:  # spglib's own error type differs between its versions
+            return 0
+    return 0 if found is None else int(found.number)
+
+
 def _search(search: Callable[..., _T], cell: Cell, **settings: Any) -> _T | None:
     """Returns what a function of spglib finds, None if nothing or where it must not be asked."""
     lattice, species, frac_coords = cell

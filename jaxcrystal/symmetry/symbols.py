@@ -22,7 +22,8 @@ _ENDINGS: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = (
     (re.compile(r"[\s:(]*origin(?:choice|@|at)?([12])\)?$", re.IGNORECASE), {}),
     (re.compile(r"[\s:(]*(hex|rhomb)[a-z]*axes\)?$", re.IGNORECASE), {"hex": "H", "rhomb": "R"}),
     (re.compile(r":[oO]?([12HRhr])$"), {"h": "H", "r": "R"}),
-    (re.compile(r"(?<=[0-9a-z])([HRSZ])$"), {"S": "1", "Z": "2"}),
+    (re.compile(r"(?<=[0-9a-z])[oO]([12])$"), {}),
+    (re.compile(r"(?<=[0-9a-z])([HRSZhr])$"), {"S": "1", "Z": "2", "h": "H", "r": "R"}),
 )
 _FIRST_CUBIC, _LAST_MONOCLINIC, _FIRST_MONOCLINIC = 195, 15, 3
 

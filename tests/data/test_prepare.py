@@ -15,8 +15,9 @@ from pymatgen.core import DummySpecies, Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 from jaxcrystal import files
+from jaxcrystal.data import prepare as preparation
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.data.prepare import prepare
+from jaxcrystal.data.prepare import prepare, prepare_record
 from jaxcrystal.errors import DataError
 
 
@@ -155,3 +156,24 @@ def test_kept_columns(tmp_path, rutile, perovskite) -> None:
     with pytest.raises(DataError, match="no structure has a number named 'mass'"):
         prepare(tmp_path / "a.csv", tmp_path / "b.npz", processes=1, progress=False, keep=["mass"])
     assert not (tmp_path / "b.npz").exists()
+
+
+def test_a_name_that_no_table_has_is_refused_before_structures_are_read(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("cif;gap\nno structure;1\n")
+    with pytest.raises(DataError, match="no structure has a number named 'mass'"):
+        prepare(tmp_path / "a.csv", tmp_path / "b.npz", processes=1, progress=False, keep=["gap", "mass"])
+    assert not (tmp_path / "rejected.csv").exists()
+
+
+def test_numbers_that_nobody_keeps_stay_behind(tmp_path, rutile, monkeypatch) -> None:
+    """Records that travel to the workers have the energies and what is kept."""
+    seen = []
+    monkeypatch.setattr(
+        preparation, "prepare_record", lambda record, n: (seen.append(record), prepare_record(record, n))[1]
+    )
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [["cif", "gap", "density", "ehull"], [rutile.to(fmt="cif"), "3.0", "4.2", "0.1"]]
+        )
+    prepare(tmp_path / "a.csv", tmp_path / "a.npz", processes=1, progress=False, keep=["gap"])
+    assert [record.properties for record in seen] == [{"gap": 3.0, "e_above_hull": 0.1}]

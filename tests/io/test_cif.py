@@ -17,6 +17,9 @@ COLUMNS = "label type_symbol fract_x fract_y fract_z"
 OCCUPIED, FLAGGED = f"{COLUMNS} occupancy", f"{COLUMNS} calc_flag"
 ROCKSALT, MOS2 = "Na4 Cl4 225", "Mo2 S4 194"
 FM3M, PM3M, P1 = "F m -3 m", "P m -3 m", "P 1"
+MN, SKEW, FLAT = "Mn1 Mn .1 .2 .3", (5, 6, 7, 80, 90, 95), (5, 6, 7, 90, 100, 90)
+INVERSION = "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-x,-y,-z\n"
+SCREW = "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-x,y+1/2,-z\n"
 HM = "_symmetry_space_group_name_H-M"
 
 
@@ -75,6 +78,18 @@ def _check(text, expected):
         ("_symmetry_Int_Tables_number 166", (4.131,) * 3 + (54.13,) * 3, "As1 As .227 .227 .227", "As2 166"),
         ("_symmetry_Int_Tables_number 166", (3.76, 3.76, 10.55, 90, 90, 120), "As1 As 0 0 .227", "As6 166"),
         (f"{HM} 'F d -3 m:1'\n_space_group_name_Hall '-F 4vw 2vw 3'", DIAMOND, CARBON, "is not the setting"),
+        ("_symmetry_Int_Tables_number 0\n" + f"{HM} 'F m -3 m'", CUBIC, NACL, ROCKSALT),
+        ("_symmetry_Int_Tables_number 0", CUBIC, NACL, "neither a space group nor operations are given"),
+        ("R -3 m h", (3.76, 3.76, 10.55, 90, 90, 120), "As1 As 0 0 .227", "As6 166"),
+        ("R -3 m r", (4.131,) * 3 + (54.13,) * 3, "As1 As .227 .227 .227", "As2 166"),
+        ("F d -3 m O2", DIAMOND, "C1 C .125 .125 .125", "C8 227"),
+        ("F d -3 m o1", DIAMOND, CARBON, "C8 227"),
+        (f"{INVERSION}_space_group_name_Hall '-P 2yb'", SKEW, MN, "Hall symbol is -P 2yb"),
+        (f"{INVERSION}_space_group_name_Hall '-P 1'", SKEW, MN, "Mn2 2"),
+        (f"{INVERSION}_space_group_name_Hall 'P -1'", SKEW, MN, "Mn2 2"),
+        (f"{SCREW}_space_group_name_Hall 'P 2xa'", FLAT, MN, "Mn2 11"),  # another setting of P 21
+        (f"{SCREW}_space_group_name_Hall 'P 1 21 1'", FLAT, MN, "Mn2 11"),  # a name in its place
+        (f"{SCREW}_space_group_name_Hall 'P 2y'", FLAT, MN, "Hall symbol is P 2y"),
         ("foo", CUBIC, NACL, "unknown space group 'foo'"),
         (f"{HM} 'foo'\n_symmetry_Int_Tables_number 225", CUBIC, NACL, "unknown space group 'foo'"),
         ("_symmetry_Int_Tables_number 231", CUBIC, NACL, "space group number '231'"),
@@ -183,6 +198,8 @@ def test_computed_coordinates_near_a_special_position_are_two_atoms():
         ("Na1 Na 0 0 0 .\nCl1 Cl .5 .5 .5 ?", OCCUPIED, ROCKSALT),
         ("Na1 Na 0 0 0 .5\nNa2 Na 0 0 0 .5\nCl1 Cl .5 .5 .5 1", OCCUPIED, ROCKSALT),
         ("Na1 Na 0 0 0 .5\nK1 K 0 0 0 .499\nCl1 Cl .5 .5 .5 1", OCCUPIED, "disordered: a site holds"),
+        ("Na1 Na 0 0 0 .51\nK1 K 0 0 0 .51\nCl1 Cl .5 .5 .5 1", OCCUPIED, "disordered: a site holds"),
+        ("Na1 Na 0 0 0 1.02\nK1 K .25 .25 .25 .5\nCl1 Cl .5 .5 .5 1", OCCUPIED, "disordered: a site holds"),
         ("Na1 Na 0 0 0 .8\nCl1 Cl .5 .5 .5 1", OCCUPIED, "disordered: a site holds Na:0.8"),
         ("Na1 Na 0 0 0 1\nNa2 Na 0 0 0 1\nCl1 Cl .5 .5 .5 1", OCCUPIED, "Na1 and Na2 are on one place"),
         ("Na1 Na 0 0 0 1\nK1 K 0 0 0 .2\nCl1 Cl .5 .5 .5 1", OCCUPIED, "on one place, occupied 1.2 times"),
@@ -193,6 +210,10 @@ def test_computed_coordinates_near_a_special_position_are_two_atoms():
         ("NA1 NA 0 0 0\nCL1 CL .5 .5 .5", COLUMNS, ROCKSALT),
         ("Na1 . 0 0 0\nCl1 ? .5 .5 .5", COLUMNS, ROCKSALT),
         ("1 Na 0 0 0\n2 Cl .5 .5 .5", COLUMNS, ROCKSALT),
+        ("Fe1 Fe2.67+ 0 0 0\nO1 O2- .5 .5 .5", COLUMNS, "Fe4 O4 225"),
+        ("Cu1.5+ 0 0 0\nCl1.5- .5 .5 .5", "label fract_x fract_y fract_z", "Cu4 Cl4 225"),
+        ("Na0.5 0 0 0\nCl1 .5 .5 .5", "label fract_x fract_y fract_z", "Na0.5 is not an element"),
+        ("Na1 H1.33 0 0 0\nCl1 Cl .5 .5 .5", COLUMNS, "H1.33 is not an element"),
         ("Na1 Na 0 0 0\nCl1 Cl .5 .5 . ", COLUMNS, "Cl1 has no coordinates"),
         ("Na1 Na 0 0 0\nCl1 Cl 0,5 0,5 0,5", COLUMNS, "'0,5', which is no number"),
         ("Na1 Na 3 -2 7\nCl1 Cl 3.5 -1.5 .5", COLUMNS, ROCKSALT),
@@ -285,3 +306,9 @@ def test_disordered_sites_stay_in_the_structure():
     structure = read(record)
     assert not structure.is_ordered
     assert np.isclose(structure.composition["K"], 2)
+
+
+def test_a_file_without_data_line_keeps_its_first_loop():
+    text = f"LOOP_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n{MN}\n"
+    text = text.replace(" Mn", "") + _cif(P1, SKEW, "").split("loop_")[0].replace("data_x\n", "")
+    _check(text, "Mn1 2")

@@ -130,7 +130,9 @@ def test_materials_project(found, tmp_path):
         "symmetry": {"number": 225, "symbol": "Fm-3m"},
     }
     assert found({"data": [document], "meta": {"total_doc": 1}}) == {"mp-1": "Na4 Cl4"}
-    assert next(read_records(tmp_path / "d.json")).properties == {"e_above_hull": 0.25}
+    assert next(read_records(tmp_path / "d.json")).properties == {
+        "energy_above_hull": 0.25, "e_above_hull": 0.25, "charge": 0.0
+    }  # fmt: skip
     task = {
         "task_id": "mp-9",
         "input": {"structure": SALT.as_dict()},
@@ -159,6 +161,15 @@ def test_tables_of_pandas(found, as_text):
     assert list(found(values).values()) == list(BOTH.values())  # without names
     lines = "\n".join(map(json.dumps, rows))
     assert found(lines) == found(lines + "\n\n", "d.jsonl") == BOTH
+
+
+def test_the_index_of_a_split_table_names_its_rows(found):
+    cells = [[s.as_dict(), 1.0] for s in (SALT, CSCL)]
+    table = {"columns": ["structure", "gap"], "data": cells}
+    names = list(found({**table, "index": ["m-7", "m-9"]}))
+    assert names == ["d.json:m-7", "d.json:m-9"]
+    assert list(found({**table, "index": ["m-7", "m-7"]})) == ["d.json:m-7", "d.json:m-7#2"]
+    assert list(found(table)) == list(found({**table, "index": [5]})) == ["d.json:0", "d.json:1"]
 
 
 def test_texts_in_documents(found):

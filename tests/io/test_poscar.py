@@ -55,6 +55,7 @@ def _is_rutile(cell) -> bool:
         _poscar(symbols="Ti_sv/f474ac0d O_s/79d9\n2 4"),
         _poscar(symbols="Ti\nO\n2\n4"),
         _poscar(symbols="Ti4+ O2-\n2 4 ! six"),
+        _poscar(symbols="Ti3.5+ O1.75-\n2 4"),
         _poscar(symbols="2 4", atoms=_behind("Ti", "Ti", *["O"] * 4)),
         _poscar(symbols="2 4", atoms=_behind(*["T T F Ti"] * 2, *["F F F O"] * 4)),
         _poscar(symbols="Ti O O\n2 2 2"),

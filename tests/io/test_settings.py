@@ -152,12 +152,23 @@ def test_short_monoclinic_names_are_told_by_the_cell():
 @pytest.mark.parity
 def test_a_number_alone_is_right_or_refused():
     outcomes = {}
+    wrong: set[str] = set()
     for setting in gemmi.spacegroup_table_itb():
         outcome = _outcome(setting.hall, f"_space_group_IT_number {setting.number}")
         outcomes.setdefault(setting.is_reference_setting(), []).append(outcome)
+        wrong |= {setting.xhm()} if outcome == "wrong" else set()
     refused = {str(Reason.AMBIGUOUS), str(Reason.CONTRADICTORY)}
-    # The number stands for the conventional setting, which the file may not have: its cell shows
-    # that where the axes differ, but not for orthorhombic groups.
+    # The number stands for the conventional setting, which the file may not have. Its cell shows that
+    # where the angles or lengths differ, but not for orthorhombic groups with other axes and not for
+    # monoclinic groups with the unique axis b and another glide plane or centring.
+    assert wrong == {
+        s.xhm()
+        for s in gemmi.spacegroup_table_itb()
+        if not s.is_reference_setting()
+        and s.ext not in ("1", "2")  # a group with two origins is ambiguous by its number
+        and (s.crystal_system_str() == "orthorhombic" or s.qualifier.startswith(("b", "-b")))
+    }
+    assert len(wrong) == 181
     assert set(outcomes[True]) <= {"right", str(Reason.AMBIGUOUS)}
     assert outcomes[True].count("right") >= 200
     assert refused & set(outcomes[False])

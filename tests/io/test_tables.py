@@ -8,6 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.readers import read_structures
+from jaxcrystal.io.records import known_properties
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
 CSCL = Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0] * 3, [0.5] * 3])
@@ -90,3 +91,28 @@ def test_a_table_whose_ends_of_lines_are_not_quoted(found, tmp_path):
     ((name, cause),) = read_structures(tmp_path / "u.csv")
     assert name == "m"
     assert "ends of lines need quotes" in str(cause)
+
+
+def test_numbers_of_a_row_are_finite_decimals():
+    row = {
+        "a": "1.5",
+        "b": " -2e-3 ",
+        "c": "1_000",
+        "d": "nan",
+        "e": "inf",
+        "f": "٣",
+        "g": "1e999",
+        "h": True,
+    }
+    row |= {
+        "i": 7,
+        "j": float("nan"),
+        "k": 10**400,
+        "l": "0x10",
+        "m": None,
+        "ehull": "-inf",
+        "n": ".5",
+        "o": CIF,
+    }
+    assert known_properties(row) == {"a": 1.5, "b": -0.002, "i": 7.0, "n": 0.5}
+    assert known_properties({"ehull": "0.1", "e_above_hull": "nan"}) == {"ehull": 0.1, "e_above_hull": 0.1}

@@ -8,6 +8,7 @@ from jaxcrystal.symmetry.detect import (
     find_group,
     find_orbits,
     find_primitive_cell,
+    group_of_operations,
     standard_dataset,
 )
 from jaxcrystal.symmetry.groups import group_tables
@@ -61,4 +62,14 @@ def test_nothing_is_found_and_nothing_is_printed(case: str, capfd: pytest.Captur
     group, first = find_orbits(lattice, species, frac_coords, 0.1)
     assert (group, first.tolist()) == (0, list(range(len(species))))
     assert [search(lattice, species, frac_coords, 0.1) for search in SEARCHES] == [None] * 3
+    assert capfd.readouterr() == ("", "")
+
+
+def test_group_of_operations(capfd: pytest.CaptureFixture[str]) -> None:
+    """That of the primitive cell of C 2, and what is no group, of which spglib would warn."""
+    rotations = np.array([np.eye(3), [[-1, 0, 0], [0, -1, 0], [1, 1, 1]]], int)
+    lattice = np.array([[3.0, 0, 0], [0, 4.0, 0], [-1.5, -2.0, 5.0]])
+    assert group_of_operations(rotations, np.zeros((2, 3)), lattice) == 5
+    no_group = np.array([np.eye(3), [[0, 1, 0], [0, 0, 1], [1, 0, 0]]], int)
+    assert group_of_operations(no_group, np.zeros((2, 3)), np.eye(3)) == 0
     assert capfd.readouterr() == ("", "")
