@@ -69,7 +69,8 @@ def parse_frame(text: str) -> Atoms:
         [[_number(word, "a coordinate") for word in atom[first : first + 3]] for atom in atoms]
     ).reshape(-1, 3)
     species = [_element(atom, starts) for atom in atoms]
-    return Atoms(lattice, species, coords @ np.linalg.inv(lattice))
+    with np.errstate(invalid="ignore"):  # of numbers that are not finite
+        return Atoms(lattice, species, coords @ np.linalg.inv(lattice))
 
 
 def _columns(properties: str) -> tuple[dict[str, int], int]:

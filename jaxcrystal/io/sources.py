@@ -27,7 +27,8 @@ _SUFFIXES = {
     ".cif": "cif", ".mcif": "cif", ".csv": "csv", ".tsv": "csv", ".extxyz": "extxyz", ".xyz": "extxyz",
     ".vasp": "poscar", ".poscar": "poscar", ".json": "json", ".jsonl": "jsonl", ".zip": "zip",
 }  # fmt: skip
-_POSCAR = re.compile(r"(?:.*[^a-z])?(?:poscar|contcar)(?:[^a-z].*)?", re.IGNORECASE)
+#: POSCAR_2, mp-1_POSCAR and poscar, but not read_poscar.py.
+_POSCAR = re.compile(r"(?:POSCAR|CONTCAR)(?:[^a-zA-Z].*)?|(?i:(?:.*[^a-z])?(?:poscar|contcar))")
 _READ_ERRORS = (OSError, EOFError, zlib.error, CsvError, ValueError, zipfile.BadZipFile, DataError)
 #: Names shown of what is passed over.
 _SHOWN = 6
@@ -88,7 +89,8 @@ def files_of(source: Path, skipped: Skipped) -> list[tuple[str, Path]]:
             else:
                 found.append((name, path))
         if not found:
-            raise DataError(f"folder {source} holds no structure file (known are {KNOWN})")
+            passed_over = f"; {skipped.describe()}" if skipped.reasons else ""
+            raise DataError(f"folder {source} holds no structure file (known are {KNOWN}){passed_over}")
         return found
     if not source.exists():
         raise DataError(f"{source} does not exist")
