@@ -97,7 +97,8 @@ def files_of(source: Path, skipped: Skipped) -> list[tuple[str, Path]]:
             else:
                 found.append((name, path))
         if not found:
-            raise DataError(f"folder {source} holds no structure file (known are {KNOWN})")
+            passed_over = f"; {skipped.describe()}" if skipped.reasons else ""
+            raise DataError(f"folder {source} holds no structure file (known are {KNOWN}){passed_over}")
         return found
     if not source.exists():
         raise DataError(f"{source} does not exist")
