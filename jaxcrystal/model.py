@@ -104,7 +104,7 @@ class Model:
         write_text(folder / "model.toml", tomli_w.dumps(settings))
 
 
-def load_model(folder: str | Path | None = None, module: Any = None) -> Model:
+def load_model(folder: str | Path | None = None, module: Any = None, *, complete: bool = True) -> Model:
     """Reads a model folder, or the bundled model.
 
     A model with a network of one's own needs its module: what a folder names is never imported.
@@ -113,6 +113,9 @@ def load_model(folder: str | Path | None = None, module: Any = None) -> Model:
       folder: of `jaxcrystal train` or `Model.save`; default: the bundled model.
       module: Flax module of the network, its class, or `package.module:Class`. A class is made
         with the settings in the folder. Its weights are checked, not its name: modules move.
+
+      complete: refuse a model that lacks weights of its network; False: for one whose missing weights
+        will be fresh.
 
     Raises:
       DataError: no model there, one that cannot be read, or weights that do not fit the network.
@@ -134,7 +137,7 @@ def load_model(folder: str | Path | None = None, module: Any = None) -> Model:
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{root} holds a model that cannot be read: {error}") from error
     model = Model(network, schedule, params, letters, info, _given_module(root, network, module))
-    _require_fitting(root, model)
+    _require_fitting(root, model, complete)
     return model
 
 
@@ -154,7 +157,7 @@ def _given_module(root: Path, network: NetworkConfig, module: Any) -> Any:
     return make_module(network, module) if isinstance(module, type) else module
 
 
-def _require_fitting(root: Path, model: Model) -> None:
+def _require_fitting(root: Path, model: Model, complete: bool) -> None:
     """Raises DataError where weights are missing, too many, of another shape, or not finite."""
     crystal = jax.tree.map(jnp.asarray, pad_and_stack([empty(1)], 1))
     crystal = jax.tree.map(lambda array: array[0], crystal)
@@ -167,6 +170,8 @@ def _require_fitting(root: Path, model: Model) -> None:
         for tree in (like, model.params)
     )
     kind = type(model.module).__name__
+    if not complete:
+        wanted = {name: leaf for name, leaf in wanted.items() if name in found}
     for name in sorted({*wanted} ^ {*found}):
         word = "lacks" if name in wanted else "has besides"
         raise DataError(f"{root}: the weights do not fit the network {kind}: weights.npz {word} {name}")

@@ -84,7 +84,8 @@ def first_params(
     fresh = jax.jit(lambda k: init_params(k, module, config.network.graph, crystal, cond))(key)
     if not config.start_from:
         return fresh, 0
-    model = load_model(config.start_from, module if config.network.module else None)
+    given = module if config.network.module else None
+    model = load_model(config.start_from, given, complete=False)
     if not _is_grown(model.network, config.network):
         raise DataError(f"{config.start_from} holds another network than the configuration asks for")
 

@@ -1,6 +1,6 @@
 """A data set comes back from its file as it was, and wrong files are named."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,12 +10,16 @@ from jaxcrystal.errors import DataError
 
 
 def test_round_trip(aflow, tmp_path):
+    aflow = replace(aflow, columns={"gap": np.arange(len(aflow)) / 7})
     aflow.save(tmp_path / "a.npz")
     again = Dataset.load(tmp_path / "a.npz")
     for f in fields(Dataset):
         ours, theirs = getattr(aflow, f.name), getattr(again, f.name)
         if f.name == "info":
             assert ours == theirs
+        elif f.name == "columns":
+            assert list(theirs) == ["gap"]
+            assert np.array_equal(ours["gap"], theirs["gap"])
         else:
             assert ours.dtype == theirs.dtype
             assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")

@@ -25,7 +25,7 @@ from jaxcrystal.evaluation.targets import GIVEN, Targets, choose, load_targets
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.sample import sample_orders
-from jaxcrystal.structures.finished import Samples, finish
+from jaxcrystal.structures.finished import Drawn, Samples, finish
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.tiny import make_tiny_model
@@ -100,7 +100,8 @@ def true_samples(dataset: Dataset, targets: Targets, count: int, change=lambda p
             coords, params, flags = change(
                 place, dataset.frac_coords[sites][by_element], dataset.lattice_params[row]
             )
-            samples.append(finish(candidate, coords, params, flags, np.zeros(2), 0.3))
+            drawn = Drawn(coords, params, flags, np.zeros(2), None)
+            samples.append(finish(candidate, candidate.template(), drawn, 0.3))
     return Samples(samples)
 
 

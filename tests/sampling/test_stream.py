@@ -15,7 +15,7 @@ from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import shape_of
 from jaxcrystal.sampling.sample import sample, sample_orders, unseen_elements
-from jaxcrystal.structures.finished import Sample, Samples, finish
+from jaxcrystal.structures.finished import Drawn, Sample, Samples, finish
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 from tests.crystals import params_from_lengths_angles
 
@@ -165,7 +165,9 @@ def test_images_of_a_site_too_near_for_two_atoms_end_as_one() -> None:
 
     def finished(distance: float) -> Sample:
         coords = np.array([[0.5 * distance / 5.0, 0.2, 0.3]])
-        return finish(Candidate(0, order, 0, None), coords, params, 0, np.zeros(2), 0.3)
+        candidate = Candidate(0, order, 0, None)
+        drawn = Drawn(coords, params, 0, np.zeros(2), None)
+        return finish(candidate, candidate.template(), drawn, 0.3)
 
     assert finished(0.45).valid
     assert len(finished(0.45).species) == 4
@@ -218,7 +220,7 @@ def test_a_formula_is_met_exactly(tiny_model, quick) -> None:
 def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
     seen = []
 
-    def catch(orders, count, model, seed, config, *_) -> Samples:
+    def catch(orders, count, model, seed, config, *_, **__) -> Samples:
         seen.append(config)
         return Samples([])
 

@@ -34,7 +34,7 @@ def test_one_atom_in_the_primitive_cell(group, distance) -> None:
     assert audit(atoms, group).shortest_distance == pytest.approx(distance)
     assert find_group(*atoms.primitive(group), 0.1) == group
     if group == 221:
-        assert distance_between_atoms(atoms.lattice, atoms.frac_coords, [0]) == np.inf
+        assert distance_between_atoms(atoms.lattice, atoms.frac_coords, np.array([0])) == np.inf
         assert audit(atoms._replace(lattice=0.48 * np.eye(3)), group).valid
         assert not audit(atoms._replace(lattice=0.40 * np.eye(3)), group).valid  # 0.064 Å³
 

@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     (about,) = (folder / "2" / "about").glob("*metadata*")
     content = json.loads(about.read_text())
     about.write_text(json.dumps(content | {"format": 99}))
-    assert "its format is 99, this version of jaxcrystal reads 1" in refused(folder)
+    assert "its format is 99, this version of jaxcrystal reads 2" in refused(folder)
 
     # The first version saved the bare state.
     older = tmp_path / "older"

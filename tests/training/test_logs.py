@@ -15,7 +15,7 @@ COLUMNS = ("step", "loss")
 
 def levels(sites, coords, lattice):
     sigmas = np.array([[1.0, 2.0], [0.1, 0.5]])
-    return LevelLosses(sites, sigmas, np.array(coords), np.array(lattice))
+    return LevelLosses(sites, sigmas, np.array(coords), np.array(lattice), 0.25)
 
 
 def test_rows_after_the_checkpoint_are_cut(tmp_path):
@@ -87,7 +87,7 @@ def without(monkeypatch, library):
 def test_tensorboard(tmp_path, monkeypatch):
     pytest.importorskip("tensorboardX")
     logs = Logs(tmp_path, 0, tensorboard=True)
-    logs.update((2, 16, 0.5, 1e-3, 0.9, 0.8, 2.0))
+    logs.update((2, 16, 0.5, 1e-3, 0.9, 0.8, 2.0, 0.1))
     logs.validation(2, [levels("free", [1.0, 0.5], [1.0, 0.25])])
     logs.close()
     (events,) = (tmp_path / "tensorboard").iterdir()
@@ -106,7 +106,7 @@ def test_curves_of_both_logs(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     logs = Logs(tmp_path, 0)
     for step in (2, 4):
-        logs.update((step, 16, 0.5, 1e-3, 0.9 / step, 0.8, 2.0))
+        logs.update((step, 16, 0.5, 1e-3, 0.9 / step, 0.8, 2.0, 0.1))
         logs.validation(step, [levels(sites, [1.0, 0.5], [1.0, 0.25]) for sites in ("free", "constrained")])
     assert draw_losses(tmp_path) == tmp_path / "losses.png"
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
