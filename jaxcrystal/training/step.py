@@ -109,7 +109,8 @@ def make_train_step(
     def weights_of(key: Array, params: Any, example: Any) -> Mapping[str, Array]:
         if weights is not None:
             return weights(key, example)
-        return {name: weight for name, (_, weight) in loss(key, params, example).objective.items()}
+        objective = loss(key, params, example).objective
+        return {name: jnp.asarray(weight) for name, (_, weight) in objective.items()}
 
     def gradient_of(params: Any, keys: Array, batch: Any) -> tuple[Any, dict[str, Array], Any]:
         """Returns the gradient of the whole batch and its terms, from one device's share."""

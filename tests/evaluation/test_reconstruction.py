@@ -333,7 +333,7 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
 
 def test_free_sites_stand_beside_the_baseline_with_letters(folder, tiny, tmp_path, monkeypatch) -> None:
     def only_start(*arguments) -> Samples:
-        return sample_orders(*arguments[:-1], random_start=True)
+        return sample_orders(*arguments[:-2], random_start=True)
 
     monkeypatch.setattr(reconstruction, "sample_orders", only_start)  # no network to compile
     tiny.save(tmp_path / "model")
