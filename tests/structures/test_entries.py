@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifWriter
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.writers import write_cif, write_extxyz, write_json, write_poscar
@@ -88,6 +89,27 @@ def test_foreign_sources(tmp_path) -> None:
     entries = load_entries(tmp_path / "t.csv.gz")
     assert [entry.name for entry in entries] == ["m1", "m2", "m3"]
     assert [entry.structure is None for entry in entries] == [False, True, False]
+
+
+def test_figures_beside_structures_are_no_failed_structures(tmp_path) -> None:
+    """A folder of another program's results: its crystals are the denominator, and nothing else."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
+    (tmp_path / "found.json").write_text(json.dumps([salt.as_dict(), salt.as_dict()]))
+    (tmp_path / "metrics.json").write_text('{"frac_unique": {"value": 1.0}, "energies": [0.1, 0.2]}')
+    entries = load_entries(tmp_path)
+    assert len(entries) == 2
+    assert not any(entry.failed for entry in entries)
+    with pytest.raises(DataError, match="holds no structures"):
+        load_entries(tmp_path / "metrics.json")
+
+
+def test_what_contradicts_itself_is_an_entry_with_its_cause(tmp_path) -> None:
+    good = str(CifWriter(Structure(Lattice.cubic(4.1), ["Cs", "Cl"], [[0] * 3, [0.5] * 3])))
+    (tmp_path / "a.cif").write_text(good)
+    (tmp_path / "b.cif").write_text(good.replace("'Cs1 Cl1'", "'Cs1 H1 Cl1'"))
+    first, second = load_entries(tmp_path)
+    assert not first.failed
+    assert second.error.startswith("contradictory: the file's formula is Cs1 H1 Cl1")
 
 
 def test_several_processes_give_the_same(tmp_path, monkeypatch) -> None:
