@@ -5,13 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxcrystal.io.checks import ONE_POINT
 from jaxcrystal.io.operations import Operations
 from jaxcrystal.io.rejection import Reason, Rejected
 
 #: The worth of a site's last digit counts up to this, fractional: two decimals, as of 0.33.
-LEAST_DIGIT = 0.005
-#: Images this near, Å, are one atom whatever the digits: rounding of computed coordinates.
-ONE_POINT = 0.01
+_LEAST_DIGIT = 0.005
 #: Images further apart, Å, are not taken for one atom, however few the digits.
 _FURTHEST = 0.1
 #: Å and fractional: coordinates of no more digits than these do not place two atoms nearer than this,
@@ -61,16 +60,21 @@ def orbit(
     if len(operations) == 1:
         return Orbit(frac_coords, _wrapped(frac_coords)[None])
     images, offsets, distances = _images(frac_coords, operations, lattice)
-    spread = np.abs(operations.rotations - np.eye(3)) @ np.minimum(last_digits, LEAST_DIGIT)
+    spread = np.abs(operations.rotations - np.eye(3)) @ np.minimum(last_digits, _LEAST_DIGIT)
     by_digits = (np.abs(offsets) <= spread + 1e-9).all(1) & (distances < _FURTHEST)
-    held = by_digits | (distances < ONE_POINT)
+    held = by_digits | (distances < ONE_POINT)  # nearer than that, it is the rounding of a computation
     site = (images - np.rint(images - frac_coords))[held].mean(0) if held.sum() > 1 else frac_coords
+    moved = site - frac_coords
+    is_against_digits = (np.abs(moved) > last_digits + 1e-9).any() and (
+        np.linalg.norm(moved @ lattice) > ONE_POINT
+    )
+    gaps = distances[held]
     images, offsets, distances = _images(site, operations, lattice)
     unclear = (np.abs(offsets) <= _CLEARLY_APART * spread + 1e-9).all(1) & (distances < _FURTHEST)
     if is_full and last_digits.min() >= _FEW_DIGITS:
         unclear |= distances < _NO_ATOMS_NEARER
-    if (np.abs(offsets[held]) > 1e-9).any() or (unclear & ~held).any():
-        worst = distances[unclear | held].max()
+    if is_against_digits or (np.abs(offsets[held]) > 1e-9).any() or (unclear & ~held).any():
+        worst = max(gaps.max(), distances[unclear | held].max())
         raise Rejected(
             Reason.AMBIGUOUS,
             f"two images of {label} are {worst:.2g} Å apart: one atom on a special position, or two?",

@@ -62,7 +62,7 @@ def test_a_rounded_special_position_is_found_again(digits):
             nearest = np.linalg.norm((offsets - np.rint(offsets)) @ lattice, axis=-1).min(1)
             assert nearest.max() < 30 * 10.0**-digits
             moved += np.abs(site - given).max() > 1e-9
-    assert moved > 40  # positions that rounding had left are among them
+    assert moved > 20  # positions that rounding had left are among them
 
 
 def test_atoms_of_many_digits_are_never_made_one():
@@ -92,4 +92,7 @@ def test_what_few_digits_leave_open_is_refused():
     with pytest.raises(Rejected) as refusal:
         orbit(given, last, _operations(47), lattice, "O1")
     assert refusal.value.reason == Reason.AMBIGUOUS
+    # 0.49 can be rounded, but 0.4812 beside it is not: the atom is not moved to where both are equal.
+    with pytest.raises(Rejected, match="two images of O1"):
+        orbit(np.array([0.485, 0.4812, 0.2]), np.array([0.01, 1e-4, 0.1]), _operations(99), lattice, "O1")
     assert "two images of O1" in refusal.value.detail
