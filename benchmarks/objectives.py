@@ -79,7 +79,7 @@ VARIANTS: dict[str, list[str]] = {
     "3 blocks": ["network.dimenet.blocks=3"],
     "constrained 0.8": ["optimizer.constrained_share=0.8"],
     "more data": ["data.train={more}"],
-    "bfloat16": ["network.dimenet.activations=bfloat16"],
+    "bfloat16": ["network.dimenet.precision=bfloat16"],
 }
 _SITES = (3, 4)
 _FEW = 6

@@ -31,7 +31,7 @@ from jaxcrystal.training.objective import make_optimizer, make_update
 from jaxcrystal.training.parallel import data_mesh, place, replicated
 from jaxcrystal.training.step import init_state
 
-ACTIVATIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16")
 _FLAG = "--xla_force_host_platform_device_count"
 
 
@@ -45,11 +45,11 @@ def main() -> None:
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4], help="devices made of a CPU")
     parser.add_argument("--runs", type=int, default=20, help="updates timed of each kind")
     parser.add_argument("--name", default="training", help="of the file in results/")
-    parser.add_argument("--measure", choices=ACTIVATIONS, help=argparse.SUPPRESS)  # one row, in a process
+    parser.add_argument("--measure", choices=PRECISIONS, help=argparse.SUPPRESS)  # one row, in a process
     arguments = parser.parse_args()
     config = _config(arguments)
     if arguments.measure:
-        config = _with_activations(config, arguments.measure)
+        config = _with_precision(config, arguments.measure)
         print(json.dumps(measure(config, arguments.buckets, arguments.runs)))
         return
 
@@ -60,12 +60,12 @@ def main() -> None:
     rows = []
     if jax.default_backend() == "cpu":
         wanted = [(devices, "float32") for devices in arguments.devices]
-        for devices, activations in [*wanted, (arguments.devices[0], "bfloat16")]:
-            rows.append(_in_process(devices, activations))
+        for devices, precision in [*wanted, (arguments.devices[0], "bfloat16")]:
+            rows.append(_in_process(devices, precision))
             _show(rows[-1])
     else:  # this process holds the accelerators
-        for activations in ACTIVATIONS:
-            rows.append(measure(_with_activations(config, activations), arguments.buckets, arguments.runs))
+        for precision in PRECISIONS:
+            rows.append(measure(_with_precision(config, precision), arguments.buckets, arguments.runs))
             _show(rows[-1])
     data = replace(config.data, train=os.path.basename(config.data.train))
     results = {
@@ -85,9 +85,9 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     return replace(config, data=replace(config.data, train=arguments.data))
 
 
-def _with_activations(config: TrainConfig, activations: str) -> TrainConfig:
+def _with_precision(config: TrainConfig, precision: str) -> TrainConfig:
     network = config.network
-    dimenet = replace(network.dimenet, activations=activations)
+    dimenet = replace(network.dimenet, precision=precision)
     return replace(config, network=replace(network, dimenet=dimenet))
 
 
@@ -98,10 +98,10 @@ def _padding(dataset: Dataset, indices: np.ndarray) -> dict[str, float]:
     return {str(b): float(1 - sites[buckets == b].mean() / b) for b in BUCKETS if (buckets == b).any()}
 
 
-def _in_process(devices: int, activations: str) -> dict[str, Any]:
+def _in_process(devices: int, precision: str) -> dict[str, Any]:
     """Measures in a process of its own: devices are counted, and memory peaks, once in a process."""
     environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}={devices}"}
-    command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--measure", activations]
+    command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--measure", precision]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     row: dict[str, Any] = json.loads(done.stdout)
     return row
@@ -151,7 +151,7 @@ def measure(config: TrainConfig, buckets: list[int] | None, runs: int) -> dict[s
     timed = [cost[shape] for shape in plan if shape in cost]
     return {
         "devices": jax.device_count(),
-        "activations": config.network.dimenet.activations,
+        "precision": config.network.dimenet.precision,
         "peak_memory_gib": peak_memory_gib(),
         "device_peak_memory_gib": _device_peak_gib(),
         "mixture_structures_per_second": size / float(np.mean(timed)),
@@ -168,7 +168,7 @@ def _device_peak_gib() -> float | None:
 
 def _show(row: dict[str, Any]) -> None:
     memory = f"peak memory of the process {row['peak_memory_gib']:.2f} GiB"
-    print(f"\n{row['devices']} devices, {row['activations']}, {memory}")
+    print(f"\n{row['devices']} devices, {row['precision']}, {memory}")
     for line in row["sizes"]:
         print(
             f"  {line['bucket']:2d} sites, {line['sites']:11s} {1e3 * line['step_seconds']:8.1f} ms an update"

@@ -9,7 +9,7 @@ A run folder of `train` is such a folder too, with checkpoints and logs beside.
 
 import tomllib
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -85,6 +85,24 @@ class Model:
         """The levels to sample with: of those it was trained for, down to 0.05 Å."""
         return self.schedule.down_to(_LEAST_SAMPLED)
 
+    def with_precision(self, precision: str) -> "Model":
+        """Returns the model with the products of its layers in `float32`, `tf32` or `bfloat16`.
+
+        Coordinates and distances are float32 in all of them: see `models.dimenet.DimeNetConfig`.
+
+        Raises:
+          RequestError: no such precision, or the network is not DimeNet++.
+        """
+        if self.network.module:
+            raise RequestError(
+                f"the precision of the network {self.network.module} is its own setting: it is not DimeNet++"
+            )
+        try:
+            dimenet = replace(self.network.dimenet, precision=precision)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        return replace(self, network=replace(self.network, dimenet=dimenet), module=None)
+
     def save(self, folder: str | Path) -> None:
         """Writes the three files, each whole or not at all.
 
@@ -128,7 +146,7 @@ def load_model(folder: str | Path | None = None, module: Any = None, *, complete
         settings = tomllib.loads((root / "model.toml").read_text(encoding="utf-8"))
         if settings.get("format") != FORMAT:
             raise ValueError(f"its format is {settings.get('format')!r}, this version reads {FORMAT!r}")
-        network = from_dict(NetworkConfig, settings["network"])
+        network = from_dict(NetworkConfig, _with_new_names(settings["network"]))
         schedule = from_dict(NoiseSchedule, settings["schedule"])
         with np.load(root / "weights.npz", allow_pickle=False) as arrays:
             params = from_arrays(arrays)
@@ -139,6 +157,14 @@ def load_model(folder: str | Path | None = None, module: Any = None, *, complete
     model = Model(network, schedule, params, letters, info, _given_module(root, network, module))
     _require_fitting(root, model, complete)
     return model
+
+
+def _with_new_names(network: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a network with the names that those of earlier versions have now."""
+    dimenet = dict(network.get("dimenet", {}))
+    if "activations" in dimenet:
+        dimenet["precision"] = dimenet.pop("activations")
+    return network | {"dimenet": dimenet}
 
 
 def _given_module(root: Path, network: NetworkConfig, module: Any) -> Any:

@@ -22,6 +22,7 @@ from jaxcrystal.models.bases import edge_weight
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import metric_gradient
 from jaxcrystal.symmetry.subspaces import project_displacement
+from jaxcrystal.vectors import turn
 
 _SOFTENING = 1e-3
 #: Of the sums over edges, for modules that do not name their own.
@@ -46,6 +47,7 @@ class NoisePrediction(NamedTuple):
       lattice_score: [6] -lattice / σ_L.
       status: [] `Status` flags of the neighbour search.
       num_cut: [] sites at which the cut at K neighbours acted.
+      reduction: [3, 3] of the neighbour search, see `graph.neighbors.Neighbors`; None: there was none.
     """
 
     coords: Float[Array, "max_nodes 3"]
@@ -54,9 +56,11 @@ class NoisePrediction(NamedTuple):
     lattice_score: Float[Array, "6"]
     status: Int[Array, ""]
     num_cut: Int[Array, ""]
+    reduction: Float[Array, "3 3"] | None = None
 
 
-#: (crystal, sigma [2], cond=None) -> NoisePrediction, of one crystal: what losses and samplers take.
+#: (crystal, sigma [2], cond=None, reduction=None) -> NoisePrediction, of one crystal: what losses and
+#: samplers take.
 ScoreFn = Callable[..., NoisePrediction]
 
 
@@ -72,14 +76,17 @@ def make_score(module: Any, graph: GraphConfig, capacity: ImageCapacity) -> Call
       graph: which atoms are neighbours.
       capacity: static room of the neighbour search, and whether sites are free.
     Returns:
-      `score(params, crystal, sigma, cond=None)` for one crystal; `sigma` is [2]: σ_X in Å and
-      σ_L; `cond` are the conditions of this structure, a pytree of arrays without a
-      batch axis. Losses and samplers take it with the parameters bound: `partial(score, params)`.
+      `score(params, crystal, sigma, cond=None, reduction=None)` for one crystal; `sigma` is [2]: σ_X in
+      Å and σ_L; `cond` are the conditions of this structure, a pytree of arrays without a batch axis;
+      `reduction` is that of an earlier result for nearly the same cell, and saves time. Losses and
+      samplers take it with the parameters bound: `partial(score, params)`.
     """
     exponent = getattr(module, "envelope_exponent", _ENVELOPE_EXPONENT)
 
-    def score(params: Any, crystal: Crystal, sigma: Array, cond: Any = None) -> NoisePrediction:
-        multigraph = build_multigraph(crystal, graph, capacity)
+    def score(
+        params: Any, crystal: Crystal, sigma: Array, cond: Any = None, reduction: Array | None = None
+    ) -> NoisePrediction:
+        multigraph = build_multigraph(crystal, graph, capacity, reduction)
         outputs: Array = module.apply({"params": params}, multigraph, jnp.log(sigma), cond)
         coords, lattice = reduce_edges(outputs, multigraph, crystal, exponent)
         if capacity.merge:
@@ -91,6 +98,7 @@ def make_score(module: Any, graph: GraphConfig, capacity: ImageCapacity) -> Call
             lattice_score=-lattice / sigma[1],
             status=multigraph.globals.status,
             num_cut=multigraph.globals.num_cut,
+            reduction=multigraph.globals.reduction,
         )
 
     return score
@@ -132,11 +140,12 @@ def reduce_edges(
     # G = ∂d/∂params at fixed fractional displacement f: d² = fᵀ M f.
     frac = graph.edges.frac_displacement
     slope = metric_gradient(crystal.lattice_params, crystal.space_group)
-    quadratic = jnp.einsum("ea,pab,eb->ep", frac, slope, frac)
+    squares = (frac[:, :, None] * frac[:, None, :]).reshape(-1, 9)
+    quadratic = jnp.matmul(squares, slope.reshape(6, 9).T, precision=jax.lax.Precision.HIGHEST)
     gradient = quadratic / (2.0 * jnp.maximum(graph.edges.distance, _SOFTENING))[:, None]
     share = weight / jnp.maximum(weight.sum(), _SOFTENING)
     scale = share * outputs[:, 1] / ((gradient**2).sum(1) + _SOFTENING)
-    return coords, scale @ gradient
+    return coords, (scale[:, None] * gradient).sum(0)
 
 
 def with_known_noise(
@@ -165,10 +174,11 @@ def with_known_noise(
     share = near.astype(dtype) / jnp.maximum(near.sum(1, keepdims=True), 1)
     rotations = jnp.asarray(group_tables().cart_rotations, dtype)[crystal.space_group]
     # Means over the stabiliser: of the images, and of the rotations, which projects on what it leaves alone.
-    to_position = jnp.einsum("ng,nga->na", share, own_images)
-    along = jnp.einsum("ng,gab->nab", share, rotations)
+    to_position = (share[..., None] * own_images).sum(1)
+    exact = jax.lax.Precision.HIGHEST
+    along = jnp.matmul(share, rotations.reshape(-1, 9), precision=exact).reshape(-1, 3, 3)
     is_noise = (to_position**2).sum(1) < (MAX_DEVIATIONS * sigma) ** 2
-    known = jnp.einsum("nab,nb->na", along, coords) - to_position / sigma
+    known = turn(along, coords) - to_position / sigma
     use = is_noise & (near.sum(1) > 1) & (sigma < MAX_SIGMA)
     return jnp.where(use[:, None], known, coords)
 

@@ -308,9 +308,9 @@ def test_projection_and_free_coordinates(x64):
         assert num_free_coords(crystal) == pytest.approx(sum(p.num_free for p in positions))
 
 
-def test_bfloat16_activations_change_the_estimates_little() -> None:
+def test_layers_in_bfloat16_change_the_estimates_little() -> None:
     """Weights, gradients and outputs stay float32, and so do the sums of every product."""
-    low = replace(CONFIG, dimenet=replace(CONFIG.dimenet, activations="bfloat16"))
+    low = replace(CONFIG, dimenet=replace(CONFIG.dimenet, precision="bfloat16"))
     crystal = to_device(pad(random_crystal(np.random.default_rng(0), 62, NODES), NODES + 1))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), double_parameters())
     fresh = init_params(jax.random.key(0), make_module(low), low.graph, crystal)
@@ -357,6 +357,6 @@ def equations(jaxpr):
                 yield from equations(inner)
 
 
-def test_a_wrong_type_of_activations_is_named() -> None:
-    with pytest.raises(ValueError, match="expected float32 or bfloat16"):
-        DimeNetConfig(activations="float16")
+def test_a_wrong_precision_is_named() -> None:
+    with pytest.raises(ValueError, match="expected one of float32, tf32, bfloat16"):
+        DimeNetConfig(precision="float16")

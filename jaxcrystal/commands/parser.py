@@ -3,7 +3,10 @@
 import argparse
 import os
 import sys
-from typing import NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from jaxcrystal.model import Model
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,9 +31,23 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def add_model_options(group: "argparse._ActionsContainer") -> None:
-    """Adds `--model` and `--module`."""
+    """Adds `--model`, `--module` and `--precision`: see `model_of`."""
     group.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
     add_module_option(group)
+    group.add_argument(
+        "--precision",
+        choices=("float32", "tf32", "bfloat16"),
+        help="of the products in the layers of the network, on devices that have it; coordinates and "
+        "distances are always float32 (default: the model's, tf32 for the bundled one)",
+    )
+
+
+def model_of(arguments: argparse.Namespace) -> "Model":
+    """Returns the model that the options name."""
+    from jaxcrystal.model import load_model
+
+    model = load_model(arguments.model, arguments.module)
+    return model if arguments.precision is None else model.with_precision(arguments.precision)
 
 
 def add_module_option(group: "argparse._ActionsContainer") -> None:

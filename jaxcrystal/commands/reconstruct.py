@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, warn
+from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, model_of, warn
 
 if TYPE_CHECKING:
     from jaxcrystal.data.dataset import Dataset
@@ -129,14 +129,13 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.environment import use_all_cores
     from jaxcrystal.evaluation.reconstruction import reconstruct
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
-    from jaxcrystal.model import load_model
     from jaxcrystal.reports.reconstruction_tables import describe
     from jaxcrystal.sampling.sample import unseen_elements
     from jaxcrystal.structures.summary import describe_failures
     from jaxcrystal.workers import require_scheduler
 
     use_all_cores()
-    model = load_model(arguments.model, arguments.module)
+    model = model_of(arguments)
     config = _langevin_config(arguments, model.sampling_schedule)
     if arguments.dask is not None:
         require_scheduler(arguments.dask)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jaxcrystal.commands.hosts import add_host_options, join_hosts
-from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, warn
+from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, model_of, warn
 
 if TYPE_CHECKING:
     from jaxcrystal.requests.requests import Request
@@ -216,7 +216,6 @@ def run(arguments: argparse.Namespace) -> int:
     import jax
 
     from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.model import load_model
     from jaxcrystal.requests.candidates import make_candidates
     from jaxcrystal.requests.requests import make_plan
     from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
@@ -226,7 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.structures.folder import summary_rows
     from jaxcrystal.structures.summary import describe
 
-    model = load_model(arguments.model, arguments.module)
+    model = model_of(arguments)
     require_conditions(model, list(cond))
     try:
         config = LangevinConfig(

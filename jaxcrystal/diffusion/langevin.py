@@ -27,6 +27,7 @@ from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.score import NoisePrediction, ScoreFn
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params
 from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords, wrap_free_sites
+from jaxcrystal.vectors import turn
 
 #: Å; sampled lengths are kept above this.
 MIN_LENGTH = 1.8
@@ -85,6 +86,7 @@ class LangevinState(NamedTuple):
       scores: [2] root mean square of the scores of the free coordinates (1/Å) and of the free
         lattice parameters, where they were last evaluated; NaN if that overflowed.
       num_cut: [] sites at which the cut at K neighbours acted there.
+      reduction: [3, 3] of the cell there, with which the next neighbour search starts.
     """
 
     crystal: Crystal
@@ -92,6 +94,7 @@ class LangevinState(NamedTuple):
     status: Int[Array, "*batch"]
     scores: Float[Array, "*batch 2"]
     num_cut: Int[Array, "*batch"]
+    reduction: Float[Array, "*batch 3 3"]
 
 
 class Annealed(NamedTuple):
@@ -108,8 +111,9 @@ class Annealed(NamedTuple):
 
 def init(key: Array, template: Crystal) -> LangevinState:
     """Draws the start of one structure; coordinates of `template` anchor the subspaces."""
-    scores = jnp.zeros(2, template.lattice_params.dtype)
-    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0), scores, jnp.int32(0))
+    dtype = template.lattice_params.dtype
+    nothing = jnp.zeros(2, dtype), jnp.int32(0), jnp.eye(3, dtype=dtype)
+    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0), *nothing)
 
 
 def step(
@@ -128,7 +132,7 @@ def step(
     Args:
       key: of this structure and step.
       state: before the step.
-      score: of `score.make_score`, with the parameters bound: `score(crystal, sigma, cond)`.
+      score: of `score.make_score`, with the parameters bound: `score(crystal, sigma, cond, reduction)`.
       sigma: [2] σ_X (Å) and σ_L.
       config: sampler settings.
       cond: conditions of this structure, a pytree of arrays that the network gets.
@@ -137,21 +141,22 @@ def step(
     """
     key_coords, key_lattice = jax.random.split(key)
     crystal = state.crystal
-    noise = score(crystal, sigma, cond)
+    noise = score(crystal, sigma, cond, state.reduction)
     status, scores, num_cut = state.status | noise.status, _score_sizes(crystal, noise, sigma), noise.num_cut
     coord_step = config.coord_step * sigma[0] ** 2
     displacement = jnp.sqrt(coord_step) * coord_noise(key_coords, crystal)
     displacement = displacement - 0.5 * coord_step / sigma[0] * noise.coords
     moved = move_by(state, jnp.where(denoise, -sigma[0] * noise.coords, displacement))
     if config.alternating:
-        noise = score(moved, sigma, cond)
+        noise = score(moved, sigma, cond, noise.reduction)
         status = status | noise.status
     lattice_step = config.lattice_step * sigma[1] ** 2
     random = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
     change = random - 0.5 * lattice_step / sigma[1] * noise.lattice
     updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
     crystal, status, scores = _freeze_if_bad(state, updated, status, scores, evaluate_only)
-    return LangevinState(crystal, state.anchor, status, scores, num_cut)
+    reduction = state.reduction if noise.reduction is None else noise.reduction
+    return LangevinState(crystal, state.anchor, status, scores, num_cut, reduction)
 
 
 def anneal(
@@ -205,7 +210,7 @@ def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> 
     """Moves the sites by Cartesian displacements (Å), each within its subspace."""
     crystal = move_sites(state.crystal, displacement)
     offset = crystal.frac_coords - state.anchor
-    on_subspace = state.anchor + jnp.einsum("nab,nb->na", crystal.site_projection, offset)
+    on_subspace = state.anchor + turn(crystal.site_projection, offset)
     return crystal._replace(frac_coords=wrap_free_sites(on_subspace, crystal))
 
 

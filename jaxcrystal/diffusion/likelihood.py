@@ -65,14 +65,20 @@ def likelihood_bound(
 
 
 def anneal_best(
-    keys: Array, templates: Crystal, score: ScoreFn, config: LangevinConfig, cond: Any = None
+    keys: Array,
+    templates: Crystal,
+    score: ScoreFn,
+    config: LangevinConfig,
+    cond: Any = None,
+    at_once: int = 1,
 ) -> Annealed:
     """Runs `config.best_of` chains of every structure and keeps the likeliest; to be compiled.
 
-    One chain after the other, so that they take no more memory than one. The first is that of
-    `anneal`; a chain that was stopped early loses to any that was not.
+    The first is that of `anneal`; a chain that was stopped early loses to any that was not, and of
+    equals the first is kept.
 
-    Args and returns: see `langevin.anneal`.
+    Args and returns: see `langevin.anneal`; `at_once` chains of each structure are run together, and
+    take the memory of as many structures.
     """
     if config.best_of == 1:
         return anneal(keys, templates, score, config, cond)
@@ -88,9 +94,13 @@ def anneal_best(
         bounds = jax.vmap(bound)(keys, found.state.crystal, cond)
         return found, jnp.where((found.state.status == 0) & jnp.isfinite(bounds), bounds, jnp.inf)
 
-    def body(best: tuple[Annealed, Array], number: Array) -> tuple[tuple[Annealed, Array], None]:
-        found, bounds = run(number)
-        better = (number == 0) | (bounds < best[1])
+    def body(best: tuple[Annealed, Array], numbers: Array) -> tuple[tuple[Annealed, Array], None]:
+        found, bounds = jax.vmap(run)(numbers)
+        bounds = jnp.where((numbers < config.best_of)[:, None], bounds, jnp.inf)
+        chosen = bounds.argmin(0)
+        found = Annealed(_of_chains(found.state, chosen), _of_chains(found.trajectory, chosen, batch_axis=2))
+        bounds = bounds.min(0)
+        better = (numbers[0] == 0) | (bounds < best[1])
         state = jax.tree.map(lambda new, old: _where(better, new, old), found.state, best[0].state)
         trajectory = jax.tree.map(
             lambda new, old: jax.vmap(_where, (None, 0, 0))(better, new, old),
@@ -99,9 +109,20 @@ def anneal_best(
         )
         return (Annealed(state, trajectory), jnp.where(better, bounds, best[1])), None
 
-    number = jnp.arange(config.best_of, dtype=jnp.uint32)
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(run, number[0]))
-    return jax.lax.scan(body, nothing, number)[0][0]
+    groups = -(-config.best_of // at_once)
+    numbers = jnp.arange(groups * at_once, dtype=jnp.uint32).reshape(groups, at_once)
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(run, numbers[0, 0]))
+    return jax.lax.scan(body, nothing, numbers)[0][0]
+
+
+def _of_chains(tree: Any, chosen: Array, batch_axis: int = 1) -> Any:
+    """Returns of arrays [chains, ..., batch, ...] the chain of each structure that is chosen [batch]."""
+
+    def pick(array: Array) -> Array:
+        index = chosen.reshape((1,) * batch_axis + (-1,) + (1,) * (array.ndim - batch_axis - 1))
+        return jnp.take_along_axis(array, index, axis=0)[0]
+
+    return jax.tree.map(pick, tree)
 
 
 def _where(condition: Array, first: Array, second: Array) -> Array:

@@ -12,6 +12,7 @@ from jaxcrystal.symmetry.lattice import (
     lengths_and_cotangents,
 )
 from jaxcrystal.symmetry.subspaces import project_displacement, wrap_free_sites
+from jaxcrystal.vectors import determinant, turn
 
 #: Å and Å³ an atom; a noised cell below either is left out of the lattice loss.
 MIN_TRAINING_LENGTH = 1.5
@@ -39,7 +40,7 @@ def lattice_noise(key: Array, crystal: Crystal) -> Float[Array, "6"]:
 def collapsed(crystal: Crystal) -> Bool[Array, ""]:
     """Returns whether a length is under 1.5 Å or the volume under 1 Å³ an atom."""
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
-    volume = jnp.linalg.det(lattice_matrix(crystal.lattice_params, crystal.space_group))
+    volume = determinant(lattice_matrix(crystal.lattice_params, crystal.space_group))
     sites = crystal.node_mask.sum()
     return (lengths.min() < MIN_TRAINING_LENGTH) | (volume < MIN_TRAINING_VOLUME * sites)
 
@@ -53,7 +54,7 @@ def start(key: Array, crystal: Crystal) -> Crystal:
     key_coords, key_lattice = jax.random.split(key)
     shape, dtype = crystal.frac_coords.shape, crystal.frac_coords.dtype
     shift = jax.random.uniform(key_coords, shape, dtype, 0.0, _START_CELLS)
-    frac_coords = crystal.frac_coords + jnp.einsum("nab,nb->na", crystal.site_projection, shift)
+    frac_coords = crystal.frac_coords + turn(crystal.site_projection, shift)
     return crystal._replace(
         frac_coords=wrap_free_sites(frac_coords, crystal),
         lattice_params=START_LATTICE_SIGMA * lattice_noise(key_lattice, crystal),

@@ -1,7 +1,6 @@
 """Computes the descriptors of many structures, and keeps them in a cache."""
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxcrystal.cache import cache_folder
 from jaxcrystal.errors import DataError, JaxcrystalError
 from jaxcrystal.evaluation.descriptors import (
     COMPOSITION_LENGTH,
@@ -198,13 +198,6 @@ def _assemble(entries: Sequence[Entry], rows: Sequence[Row | None]) -> Features:
 
 
 _CACHE_HELP = "delete it, or choose another folder with JAXCRYSTAL_CACHE"
-
-
-def cache_folder() -> Path:
-    """Returns `JAXCRYSTAL_CACHE`, or `~/.cache/jaxcrystal` (below `XDG_CACHE_HOME` if that is set)."""
-    if os.environ.get("JAXCRYSTAL_CACHE"):
-        return Path(os.environ["JAXCRYSTAL_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcrystal"
 
 
 def _keys(entries: Sequence[Entry]) -> list[str]:

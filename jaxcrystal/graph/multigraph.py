@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
 from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.vectors import times
 
 
 class Nodes(NamedTuple):
@@ -68,6 +69,7 @@ class Globals(NamedTuple):
       status: `Status` flags of the search.
       num_images: distinct images found.
       num_cut: nodes where the cut at K acted.
+      reduction: [3, 3] of the search, see `graph.neighbors.Neighbors`.
       free_sites: coinciding images of a site are one atom, so that it may fall on a special
         position; images of a constrained site must stay apart.
     """
@@ -75,17 +77,25 @@ class Globals(NamedTuple):
     status: Int[Array, ""]
     num_images: Int[Array, ""]
     num_cut: Int[Array, ""]
+    reduction: Float[Array, "3 3"]
     free_sites: Bool[Array, ""]
 
 
-def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapacity) -> jraph.GraphsTuple:
+def build_multigraph(
+    crystal: Crystal,
+    config: GraphConfig,
+    capacity: ImageCapacity,
+    reduction: Float[Array, "3 3"] | None = None,
+) -> jraph.GraphsTuple:
     """Builds the symmetric multigraph of one crystal, on the device.
+
+    Args: see `graph.neighbors.find_neighbors`.
 
     Returns:
       GraphsTuple with `nodes: Nodes`, `edges: Edges`, `globals: Globals`, `senders` and
       `receivers` [nodes * max_neighbors]; edges of node i are rows i*K to (i+1)*K - 1.
     """
-    found = find_neighbors(crystal, config, capacity)
+    found = find_neighbors(crystal, config, capacity, reduction)
     nodes = crystal.node_mask.shape[0]
     edges = nodes * config.max_neighbors
     receivers = jnp.repeat(jnp.arange(nodes), config.max_neighbors)
@@ -102,7 +112,7 @@ def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapac
             frac_displacement=found.frac_displacement.reshape(edges, 3),
             distance=found.distance.reshape(edges),
             direction=direction,
-            sender_direction=jnp.einsum("eab,ea->eb", rotations[op_index], direction),
+            sender_direction=times(direction, rotations[op_index]),
             reach=jnp.repeat(found.reach, config.max_neighbors),
             op_index=op_index,
             same_site=(senders == receivers) & found.mask.reshape(edges),
@@ -114,6 +124,7 @@ def build_multigraph(crystal: Crystal, config: GraphConfig, capacity: ImageCapac
             found.status,
             found.num_images,
             found.cut.sum().astype(jnp.int32),
+            found.reduction,
             free_sites=jnp.asarray(capacity.merge),
         ),
         n_node=jnp.array([nodes]),

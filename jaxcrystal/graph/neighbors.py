@@ -26,6 +26,7 @@ from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.graph.reduction import minkowski_coefficients
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
+from jaxcrystal.vectors import dot, inverse, times, turn
 
 _FAR = 1e6  # Å², squared distance of what is no neighbour
 #: Å; a site's own image nearer than this is the site itself.
@@ -106,6 +107,8 @@ class Neighbors(NamedTuple):
       cut: [max_nodes] True where the cut at K acted.
       own_images: [max_nodes, MAX_OPS, 3] from the site to the nearest of its images by each
         operation (whether distinct or not), Cartesian, Å.
+      reduction: [3, 3] of `graph.reduction.minkowski_coefficients`, with which the search of nearly
+        the same cell may start.
       status: [] `Status` flags.
       num_images: [] distinct images found; more than `max_images` is an overflow.
     """
@@ -119,6 +122,7 @@ class Neighbors(NamedTuple):
     reach: Float[Array, " nodes"]
     cut: Bool[Array, " nodes"]
     own_images: Float[Array, "nodes ops 3"]
+    reduction: Float[Array, "3 3"]
     status: Int[Array, ""]
     num_images: Int[Array, ""]
 
@@ -126,6 +130,7 @@ class Neighbors(NamedTuple):
 class _Lattice(NamedTuple):
     """The reduced primitive lattice: its basis and its shortest vectors."""
 
+    coefficients: Array  # [3, 3] integers: basis = coefficients @ (primitive cell)
     basis: Array  # [3, 3] Cartesian, Å
     frac_basis: Array  # [3, 3] fractional in the conventional cell
     to_reduced: Array  # [3, 3] rows of fractional coordinates @ this = reduced coordinates
@@ -133,13 +138,19 @@ class _Lattice(NamedTuple):
     covered: Array  # [] Å; every lattice vector shorter than this is listed
 
 
-def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacity) -> Neighbors:
+def find_neighbors(
+    crystal: Crystal,
+    config: GraphConfig,
+    capacity: ImageCapacity,
+    reduction: Float[Array, "3 3"] | None = None,
+) -> Neighbors:
     """Finds the nearest atom images of every site of one crystal.
 
     Args:
       crystal: one padded crystal, any branch of the coordinates.
       config: cutoff and K.
       capacity: room for images; `IMAGES` is flagged when it is too small.
+      reduction: `Neighbors.reduction` of nearly the same cell; changes the time it takes only.
     Returns:
       Neighbors; a lattice too flat or too small for `config.grid` and
       `config.lattice_vectors` flags `LATTICE_VECTORS`.
@@ -147,14 +158,13 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
     dtype = crystal.frac_coords.dtype
     tables = group_tables()
     group = crystal.space_group
-    lattice = _reduced_lattice(
-        lattice_matrix(crystal.lattice_params, group), jnp.asarray(tables.primitive, dtype)[group], config
+    cell = lattice_matrix(crystal.lattice_params, group)
+    lattice = _reduced_lattice(cell, jnp.asarray(tables.primitive, dtype)[group], config, reduction)
+    rotations, translations = (
+        jnp.asarray(table, dtype)[group] for table in (tables.rotations, tables.translations)
     )
-    image_coords = (
-        jnp.einsum("gab,nb->nga", jnp.asarray(tables.rotations, dtype)[group], crystal.frac_coords)
-        + jnp.asarray(tables.translations, dtype)[group]
-    )
-    own_reduced = (image_coords - crystal.frac_coords[:, None]) @ lattice.to_reduced
+    image_coords = turn(rotations, crystal.frac_coords[:, None]) + translations
+    own_reduced = times(image_coords - crystal.frac_coords[:, None], lattice.to_reduced)
     own_reduced, own_squared = _shortest(own_reduced, lattice, jnp.full(own_reduced.shape[:-1], -1.0, dtype))
     keep = crystal.site_ops & crystal.node_mask[:, None]
     if capacity.merge:
@@ -171,7 +181,7 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
     own = image_site[None, :] == jnp.arange(nodes)[:, None]
     self_distance = config.merge_distance if capacity.merge else SELF_DISTANCE
     reduced, squared = _shortest(
-        (image_coords[None] - crystal.frac_coords[:, None]) @ lattice.to_reduced,
+        times(image_coords - crystal.frac_coords[:, None], lattice.to_reduced),
         lattice,
         jnp.where(own, self_distance**2, -1.0),
     )
@@ -188,9 +198,8 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
         image_op = jnp.broadcast_to(image_op, squared.shape)
 
     # Stage 2: those images at every lattice vector, [nodes, pairs, M]; keep K + 1.
-    displacement = reduced @ lattice.basis
-    offsets = lattice.vectors @ lattice.basis
-    all_squared = _gram_distances(displacement, offsets)
+    displacement = times(reduced, lattice.basis)
+    all_squared = _squared_distances(displacement, times(lattice.vectors, lattice.basis))
     is_self = own[..., None] & (all_squared < self_distance**2)
     all_squared = jnp.where((squared[..., None] < 0.5 * _FAR) & ~is_self, all_squared, _FAR)
     wanted = min(config.max_neighbors + 1, num_pairs * config.lattice_vectors)
@@ -198,16 +207,14 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
     found = -negative < 0.5 * _FAR
     pair, vector = chosen // config.lattice_vectors, chosen % config.lattice_vectors
     reduced = jnp.take_along_axis(reduced, pair[..., None], axis=1) + lattice.vectors[vector]
-    # The Gram form ranks; the displacement itself is computed directly, since that form
-    # cancels in float32.
-    kept_displacement = reduced @ lattice.basis
-    distance = jnp.sqrt(jnp.maximum((kept_displacement**2).sum(-1), 1e-12))
+    kept_displacement = times(reduced, lattice.basis)
+    distance = jnp.sqrt(jnp.maximum(dot(kept_displacement, kept_displacement), 1e-12))
     distance = jnp.where(found, distance, config.cutoff)
 
     last = jnp.where(found[:, -1] & (wanted > config.max_neighbors), distance[:, -1], config.cutoff)
     reach = jnp.minimum(last, config.cutoff)
     # An image at distance r needs lattice vectors up to r + |its shortest displacement|.
-    needed = reach[:, None] + jnp.sqrt((displacement**2).sum(-1))
+    needed = reach[:, None] + jnp.sqrt(dot(displacement, displacement))
     matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * _FAR)
     status = flag_if(jnp.any(matters & (needed > lattice.covered)), Status.LATTICE_VECTORS)
     status = status | flag_if(num_images > capacity.max_images, Status.IMAGES)
@@ -222,34 +229,38 @@ def find_neighbors(crystal: Crystal, config: GraphConfig, capacity: ImageCapacit
         senders=jnp.where(mask, first_k(jnp.take_along_axis(image_site, pair, axis=1)), 0),
         op_index=jnp.where(mask, first_k(jnp.take_along_axis(image_op, pair, axis=1)), 0),
         displacement=jnp.where(mask[..., None], first_k(kept_displacement), 0.0),
-        frac_displacement=jnp.where(mask[..., None], first_k(reduced @ lattice.frac_basis), 0.0),
+        frac_displacement=jnp.where(mask[..., None], first_k(times(reduced, lattice.frac_basis)), 0.0),
         distance=jnp.where(mask, first_k(distance), config.cutoff),
         mask=mask,
         reach=reach,
         cut=(last < config.cutoff) & crystal.node_mask,
-        own_images=own_reduced @ lattice.basis,
+        own_images=times(own_reduced, lattice.basis),
+        reduction=lattice.coefficients,
         status=status,
         num_images=num_images.astype(jnp.int32),
     )
 
 
-def _reduced_lattice(lattice: Array, primitive: Array, config: GraphConfig) -> _Lattice:
-    coefficients = minkowski_coefficients(primitive @ lattice)
-    frac_basis = coefficients @ primitive
-    basis = frac_basis @ lattice
+def _reduced_lattice(
+    lattice: Array, primitive: Array, config: GraphConfig, reduction: Array | None
+) -> _Lattice:
+    coefficients = minkowski_coefficients(times(primitive, lattice), reduction)
+    frac_basis = times(coefficients, primitive)
+    basis = times(frac_basis, lattice)
     grid = jnp.asarray(_grid(config.grid), lattice.dtype)
-    lengths = ((grid @ basis) ** 2).sum(1)
-    negative, shortest = jax.lax.top_k(-lengths, config.lattice_vectors + 1)
+    grid_vectors = times(grid, basis)
+    negative, shortest = jax.lax.top_k(-dot(grid_vectors, grid_vectors), config.lattice_vectors + 1)
     # |coefficient n| of a vector of length L is at most L / height n, so that every
     # vector shorter than (grid + 1) times the least height lies in the grid.
-    reciprocal = jnp.linalg.inv(basis)
+    reciprocal = inverse(basis)
     height = 1.0 / jnp.sqrt((reciprocal**2).sum(0).max())
     return _Lattice(
+        coefficients=coefficients,
         basis=basis,
         frac_basis=frac_basis,
         # The conventional vectors are lattice vectors: their coefficients are integers.
         # Without rounding, float32 loses three digits in a very skewed cell.
-        to_reduced=jnp.round(jnp.linalg.inv(frac_basis)),
+        to_reduced=jnp.round(inverse(frac_basis)),
         vectors=grid[shortest[:-1]],
         covered=jnp.minimum(jnp.sqrt(-negative[-1]), (config.grid + 1) * height),
     )
@@ -267,19 +278,16 @@ def _shortest(reduced: Array, lattice: _Lattice, at_least: Array) -> tuple[Array
     """
     reduced = reduced - jnp.round(reduced)
     grid = jnp.asarray(_grid(1), reduced.dtype)
-    squared = _gram_distances(reduced @ lattice.basis, grid @ lattice.basis)
+    squared = _squared_distances(times(reduced, lattice.basis), times(grid, lattice.basis))
     best = jnp.argmin(squared, axis=-1)
     neighbors = jnp.where(squared < at_least[..., None], _FAR, squared)
     return reduced + grid[best], neighbors.min(-1)
 
 
-def _gram_distances(displacement: Array, offsets: Array) -> Array:
-    """|d + T|² as a matrix product, [..., M]."""
-    return (
-        (displacement**2).sum(-1, keepdims=True)
-        + 2.0 * jnp.einsum("...a,ma->...m", displacement, offsets)
-        + (offsets**2).sum(-1)
-    )
+def _squared_distances(displacement: Array, offsets: Array) -> Array:
+    """|d + T|², [..., M]."""
+    x, y, z = (displacement[..., axis, None] + offsets[:, axis] for axis in range(3))
+    return x * x + y * y + z * z
 
 
 def _repeated_images(crystal: Crystal, coincides: Array) -> Array:

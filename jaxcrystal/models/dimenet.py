@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from jaxcrystal.graph.multigraph import reverse_edges
 from jaxcrystal.models.bases import envelope, radial_basis, real_harmonics, spherical_bessel_basis
-from jaxcrystal.models.dense import Dense, matmul, weight_dtype
+from jaxcrystal.models.dense import PRECISIONS, Dense, matmul, weight_dtype
 
 # Its slope is computed again on the way back: that takes less time than to keep it, which would
 # fill a processor's cache.
@@ -57,8 +57,9 @@ class DimeNetConfig:
       edge_outputs: one output for each edge (with layer norm) rather than one for the
         graph (pooled over edges, then nodes, as in DimeNet++).
       num_outputs: numbers for each edge (or graph).
-      activations: `float32`, or `bfloat16`: what the layers pass on and multiply, with sums,
-        weights, geometry and outputs in float32.
+      precision: of the layers' products: `float32`, `tf32` (on accelerators; a CPU computes them in
+        float32) or `bfloat16`, in which layers pass on what they compute, too. Sums, weights,
+        geometry and outputs are float32 in all of them.
     """
 
     hidden: int = 64
@@ -77,15 +78,19 @@ class DimeNetConfig:
     noise_features: int = 16
     edge_outputs: bool = True
     num_outputs: int = 2
-    activations: str = "float32"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.activations not in ("float32", "bfloat16"):
-            raise ValueError(f"activations is {self.activations!r}; expected float32 or bfloat16")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
 
     def activation_dtype(self, geometry: jnp.dtype) -> jnp.dtype:
         """Returns the type of the activations, given that of the geometry (float64 stays)."""
-        return jnp.dtype(jnp.bfloat16) if self.activations == "bfloat16" else geometry
+        return jnp.dtype(jnp.bfloat16) if self.precision == "bfloat16" else geometry
+
+    def dense(self, features: int, **settings: Any) -> Dense:
+        """Returns a dense layer of this precision."""
+        return Dense(features, precision=self.precision, **settings)
 
 
 class _Geometry(NamedTuple):
@@ -210,11 +215,11 @@ class EmbeddingBlock(nn.Module):
         )(graph.nodes.species)
         # One product on the nodes and one on the edges instead of one on [x_i, x_j, rbf].
         nodes = graph.nodes.species.shape[0]
-        to_receiver = Dense(config.hidden, use_bias=False, name="receiver")(species)
-        to_sender = Dense(config.hidden, use_bias=False, name="sender")(species)
+        to_receiver = config.dense(config.hidden, use_bias=False, name="receiver")(species)
+        to_sender = config.dense(config.hidden, use_bias=False, name="sender")(species)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=radial.dtype)
-        rbf = _silu(Dense(config.hidden, name="radial")(radial))
-        x = Dense(config.hidden, name="edge")(rbf) + matmul(sender, to_sender)
+        rbf = _silu(config.dense(config.hidden, name="radial")(radial))
+        x = config.dense(config.hidden, name="edge")(rbf) + matmul(sender, to_sender, config.precision)
         x = x + jnp.repeat(to_receiver, radial.shape[0] // nodes, axis=0)
         if config.noise_features:
             dtype = weight_dtype(radial)
@@ -229,8 +234,8 @@ class EmbeddingBlock(nn.Module):
             )
             x = x + flags.astype(x.dtype)
             features = _gaussians(log_sigma, config).astype(x.dtype)
-            noise = _silu(Dense(config.hidden, name="noise_in")(features))
-            x = x + Dense(config.hidden, name="noise_out")(noise)
+            noise = _silu(config.dense(config.hidden, name="noise_in")(features))
+            x = x + config.dense(config.hidden, name="noise_out")(noise)
         return _silu(x)
 
 
@@ -246,18 +251,20 @@ class InteractionBlock(nn.Module):
         """Returns the messages after one round."""
         config = self.config
         act = _silu
-        x_ji = act(Dense(config.hidden, name="ji")(messages))
-        x_kj = act(Dense(config.hidden, name="kj")(messages))
-        rbf = Dense(config.basis, use_bias=False, name="radial_in")(geometry.radial)
-        x_kj = x_kj * Dense(config.hidden, use_bias=False, name="radial_out")(rbf)
-        x_kj = act(Dense(config.interaction, use_bias=False, name="down")(x_kj))
-        x_kj = act(Dense(config.hidden, use_bias=False, name="up")(self._triplet_sum(x_kj, geometry, graph)))
+        x_ji = act(config.dense(config.hidden, name="ji")(messages))
+        x_kj = act(config.dense(config.hidden, name="kj")(messages))
+        rbf = config.dense(config.basis, use_bias=False, name="radial_in")(geometry.radial)
+        x_kj = x_kj * config.dense(config.hidden, use_bias=False, name="radial_out")(rbf)
+        x_kj = act(config.dense(config.interaction, use_bias=False, name="down")(x_kj))
+        x_kj = act(
+            config.dense(config.hidden, use_bias=False, name="up")(self._triplet_sum(x_kj, geometry, graph))
+        )
         h = x_ji + x_kj
         for layer in range(config.before_skip):
-            h = _Residual(config.hidden, name=f"before_{layer}")(h)
-        h = act(Dense(config.hidden, name="skip")(h)) + messages
+            h = _Residual(config, name=f"before_{layer}")(h)
+        h = act(config.dense(config.hidden, name="skip")(h)) + messages
         for layer in range(config.after_skip):
-            h = _Residual(config.hidden, name=f"after_{layer}")(h)
+            h = _Residual(config, name=f"after_{layer}")(h)
         return h
 
     def _triplet_sum(self, x_kj: Array, geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
@@ -267,21 +274,24 @@ class InteractionBlock(nn.Module):
         dtype, init = weight_dtype(x_kj), nn.initializers.glorot_uniform()
         into = self.param("spherical_in", init, shape, dtype)
         out = self.param("spherical_out", init, (config.basis, config.interaction), dtype)
-        weights = (into @ out).reshape(config.num_spherical, config.num_radial, config.interaction)
+        weights = jnp.matmul(into, out, precision=jax.lax.Precision.HIGHEST)
+        weights = weights.reshape(config.num_spherical, config.num_radial, config.interaction)
         weights = weights.astype(x_kj.dtype)
         # Project each node's messages on harmonics and radial functions, then contract the
         # radial functions with their weights: the [edge, l, channel] array of filtered
         # messages never exists.
         messages = x_kj.reshape(geometry.nodes, -1, config.interaction)
-        projected = matmul(geometry.incoming, messages)
+        projected = matmul(geometry.incoming, messages, config.precision)
         projected = projected.reshape(geometry.nodes, -1, config.num_radial, config.interaction)
         at_nodes = (projected * weights[_order_of_harmonic(config.num_spherical)]).sum(2)
-        total = matmul(geometry.outgoing, at_nodes.reshape(-1, config.interaction))
+        total = matmul(geometry.outgoing, at_nodes.reshape(-1, config.interaction), config.precision)
         if geometry.reverse is not None:
             # On the way back cos θ = -1, so that P_l = (-1)^l.
             index, exists = geometry.reverse
             sign = jnp.asarray((-1.0) ** np.arange(config.num_spherical), x_kj.dtype)
-            back = jnp.einsum("l,eln,lnc->ec", sign, geometry.spherical, weights)
+            back = jnp.einsum(
+                "l,eln,lnc->ec", sign, geometry.spherical, weights, precision=jax.lax.Precision.HIGHEST
+            )
             total = total - jnp.where(exists[:, None], (x_kj * back)[index], 0.0)
         return total
 
@@ -295,15 +305,15 @@ class OutputBlock(nn.Module):
     def __call__(self, messages: Array, geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
         """Returns [edges, num_outputs], or [num_outputs] pooled."""
         config = self.config
-        x = Dense(config.hidden, use_bias=False, name="radial")(geometry.radial) * messages
+        x = config.dense(config.hidden, use_bias=False, name="radial")(geometry.radial) * messages
         if not config.edge_outputs:
             x = x.reshape(geometry.nodes, -1, config.hidden).sum(1)
-        x = Dense(config.output, use_bias=False, name="up")(x)
+        x = config.dense(config.output, use_bias=False, name="up")(x)
         if config.edge_outputs:
             x = nn.LayerNorm(dtype=x.dtype, param_dtype=weight_dtype(x), name="norm")(x)
         for layer in range(config.output_layers):
-            x = _silu(Dense(config.output, name=f"dense_{layer}")(x))
-        x = Dense(config.num_outputs, use_bias=False, zero_init=True, name="out")(x)
+            x = _silu(config.dense(config.output, name=f"dense_{layer}")(x))
+        x = config.dense(config.num_outputs, use_bias=False, zero_init=True, name="out")(x)
         x = x.astype(weight_dtype(x))
         if not config.edge_outputs:
             x = jnp.where(graph.nodes.mask[:, None], x, 0.0).sum(0)
@@ -313,12 +323,13 @@ class OutputBlock(nn.Module):
 class _Residual(nn.Module):
     """x + two dense layers of x."""
 
-    width: int
+    config: DimeNetConfig
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        h = _silu(Dense(self.width, name="first")(x))
-        return x + _silu(Dense(self.width, name="second")(h))
+        config = self.config
+        h = _silu(config.dense(config.hidden, name="first")(x))
+        return x + _silu(config.dense(config.hidden, name="second")(h))
 
 
 def _gaussians(log_sigma: Array | None, config: DimeNetConfig) -> Array:

@@ -11,6 +11,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcrystal.background import Background
+from jaxcrystal.cache import keep_programs
 from jaxcrystal.crystal import Crystal, empty, pad_and_stack
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.diffusion.likelihood import anneal_best
@@ -23,11 +24,10 @@ from jaxcrystal.sampling.batches import Shape
 from jaxcrystal.score import make_score, widest_layer
 from jaxcrystal.structures.finished import Drawn
 
-#: Structures computed together on one device, fixed so that a structure does not depend on how
-#: many are drawn or how many devices there are; fewer where the memory of a device is small.
-BATCH_SIZE = {"cpu": 8, "gpu": 256, "tpu": 256}
-#: Sites of a batch that keep a core busy: of large structures fewer do, and fewer rows stay empty.
-_BUSY_SITES = 64
+#: Structures that may be computed together on one device: each number is a program to compile.
+LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+#: Sites of a batch that keep a core of a CPU busy, and the most structures: more take longer each.
+_BUSY_SITES, _BUSY_ROWS = 64, 8
 #: Of a device's free memory, what a batch may be expected to take.
 _MEMORY_SHARE = 0.5
 #: Values on each edge that are held at a time, in units of the network's width.
@@ -43,9 +43,10 @@ class Programs:
     Args:
       model: trained.
       config: of the sampler.
-      shapes: in the order in which they will be asked for.
-      devices: that share each batch.
-      batch_size: structures on each device; None: what suits it.
+      counts: structures of each shape in the whole run, in the order in which the shapes will be
+        asked for.
+      devices: that may share each batch; no more of them than there is work for.
+      batch_size: structures on each device; None: what suits it and them, see `rows_for`.
       random_start: programs return what sampling starts from.
     """
 
@@ -53,37 +54,51 @@ class Programs:
         self,
         model: Model,
         config: LangevinConfig,
-        shapes: Sequence[Shape],
-        devices: tuple[jax.Device, ...],
+        counts: Mapping[Shape, int],
+        devices: Sequence[jax.Device],
         batch_size: int | None = None,
         random_start: bool = False,
     ) -> None:
-        self._devices = devices
-        self._rows = {shape: batch_size or default_rows(model, shape, devices[0]) for shape in shapes}
+        keep_programs()
+        self._rows, self._chains = {}, {}
+        for shape, count in counts.items():
+            rows, most = rows_for(model, shape, devices[0], count, config.best_of)
+            self._rows[shape] = batch_size or rows
+            self._chains[shape] = max(1, min(config.best_of, most // self._rows[shape]))
+        batches = (-(-count // self._rows[shape]) for shape, count in counts.items())
+        self._devices = tuple(devices[: max(batches, default=1)])
         like = _avals(model.params)
 
-        def make(key: tuple[Shape, int]) -> Program:
+        def make(key: tuple[Shape, int, int]) -> Program:
             if random_start:
                 return compiled_start()
-            return compiled(model.module, model.graph, config, *key, devices, like, model.conditions)
+            shape, rows, chains = key
+            what = model.module, model.graph, config, shape, rows, self._devices, like, model.conditions
+            return compiled(*what, chains)
 
         # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
-        keys = [(shape, self.rows(shape)) for shape in shapes]
+        keys = [self._key(shape) for shape in counts]
         self._programs = Background(make, keys, threads=max(1, min(num_cpus(), len(keys))))
 
     def __getitem__(self, shape: Shape) -> Program:
-        return self._programs[shape, self.rows(shape)]
+        return self._programs[self._key(shape)]
+
+    def _key(self, shape: Shape) -> tuple[Shape, int, int]:
+        return shape, self.rows(shape), self._chains[shape]
 
     def rows(self, shape: Shape) -> int:
         """Returns the structures of a batch, over all devices."""
         return self._rows[shape] * len(self._devices)
 
     def shrink(self, shape: Shape, error: Exception) -> None:
-        """Halves the batches of a shape whose memory was not enough.
+        """Halves the batches of a shape whose memory was not enough: first chains, then structures.
 
         Raises:
           DataError: they are of one structure already.
         """
+        if self._chains[shape] > 1:
+            self._chains[shape] = -(-self._chains[shape] // 2)
+            return
         if self._rows[shape] == 1:
             raise DataError(
                 f"out of memory with one structure of {shape.max_nodes} sites on each device: "
@@ -101,11 +116,27 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def default_rows(model: Model, shape: Shape, device: jax.Device) -> int:
-    """Returns the structures of one shape that are computed together on a device."""
+def rows_for(model: Model, shape: Shape, device: jax.Device, count: int, chains: int = 1) -> tuple[int, int]:
+    """Returns how many structures of one shape are computed together on a device, a step of `LADDER`.
+
+    So many as hold all that are wanted, or as the device takes with all their chains. It does not
+    depend on the number of devices, so that a structure does not.
+
+    Args:
+      model: whose network it is.
+      shape: of the structures.
+      device: one of those that compute them.
+      count: structures of this shape in the whole run.
+      chains: of each structure.
+    Returns:
+      The structures, and the most chains that the device takes at once.
+    """
     if device.platform == "cpu":
-        return min(BATCH_SIZE["cpu"], max(1, _BUSY_SITES // shape.max_nodes))
-    return rows_in_memory(model, shape, BATCH_SIZE.get(device.platform, 8), device.memory_stats() or {})
+        most = min(_BUSY_ROWS, _BUSY_SITES // shape.max_nodes)
+    else:
+        most = rows_in_memory(model, shape, LADDER[-1], device.memory_stats() or {})
+    fitting = [rows for rows in LADDER if rows <= max(1, most // chains)]
+    return next((rows for rows in fitting if rows >= count), fitting[-1]), max(1, most)
 
 
 def rows_in_memory(model: Model, shape: Shape, most: int, memory: Mapping[str, int]) -> int:
@@ -143,6 +174,7 @@ def compiled(
     devices: tuple[jax.Device, ...],
     params: tuple[Any, tuple[jax.ShapeDtypeStruct, ...]],
     conditions: tuple[str, ...],
+    chains: int = 1,
 ) -> Program:
     """Returns the compiled sampler of one shape, made once for each.
 
@@ -155,12 +187,33 @@ def compiled(
       devices: that share each batch.
       params: structure and types of the model's parameters.
       conditions: names of the conditions that the network gets.
+      chains: of each structure that are run at once.
+    """
+    program = sampler(module, graph, config, shape, devices, chains)
+    numbers = np.zeros(rows, np.uint32)
+    inputs = (jax.tree.unflatten(*params), np.uint32(0), numbers, numbers)
+    templates = pad_and_stack([empty(0)] * rows, shape.max_nodes)
+    cond = {name: np.zeros(rows, np.float32) for name in conditions} or None
+    return program.lower(*inputs, templates, cond).compile()
+
+
+def sampler(
+    module: Any,
+    graph: GraphConfig,
+    config: LangevinConfig,
+    shape: Shape,
+    devices: tuple[jax.Device, ...],
+    chains: int = 1,
+) -> Any:
+    """Returns the sampler of one shape as a function of jax that is still to be compiled: a `Program`.
+
+    Args: see `compiled`.
     """
     score = make_score(module, graph, shape.capacity)
 
     def run(params: Any, seed: Array, hashes: Array, numbers: Array, templates: Crystal, cond: Any) -> Drawn:
         keys = _keys(seed, hashes, numbers)
-        found = anneal_best(keys, templates, partial(score, params), config, cond)
+        found = anneal_best(keys, templates, partial(score, params), config, cond, chains)
         crystal, frames = found.state.crystal, None
         if found.trajectory is not None:
             frames = found.trajectory.frac_coords, found.trajectory.lattice_params
@@ -174,12 +227,7 @@ def compiled(
     kept: Any = frames if config.trajectory_every else None
     out_specs = Drawn(part, part, part, part, kept)
     shared = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=out_specs, check_vma=False)
-    numbers = np.zeros(rows, np.uint32)
-    inputs = (jax.tree.unflatten(*params), np.uint32(0), numbers, numbers)
-    templates = pad_and_stack([empty(0)] * rows, shape.max_nodes)
-    cond = {name: np.zeros(rows, np.float32) for name in conditions} or None
-    program = jax.jit(shared, in_shardings=tuple(NamedSharding(mesh, spec) for spec in specs))
-    return program.lower(*inputs, templates, cond).compile()
+    return jax.jit(shared, in_shardings=tuple(NamedSharding(mesh, spec) for spec in specs))
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.sampling.batches import by_shape
 from jaxcrystal.sampling.run_folder import RunFolder, cut_in_parts, digest
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.finished import Sample
@@ -85,7 +86,8 @@ def sample_to_folder(
     part_of = {candidate.place: part for part in missing for candidate in parts[part]}
     todo = [candidate for part in missing for candidate in parts[part]]
     total = sum(len(parts[part]) for part in ours)
-    stream = sample_stream(todo, model, settings.seed, settings.config, settings.batch_size)
+    counts = {shape: len(members) for shape, members in by_shape(candidates).items()}
+    stream = sample_stream(todo, model, settings.seed, settings.config, settings.batch_size, counts=counts)
     finished: dict[int, dict[int, Sample]] = defaultdict(dict)
     bar = progress_bar(stream, total, total - len(todo), disable=not progress)
     for candidate, sample in bar:

@@ -12,7 +12,7 @@ from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
-from jaxcrystal.sampling.programs import default_rows
+from jaxcrystal.sampling.programs import rows_for
 from jaxcrystal.score import count_params
 
 #: Share of the rate of a matrix product that a Langevin step reaches on a CPU: `benchmarks/README.md`.
@@ -50,7 +50,8 @@ def describe_work(
     steps *= config.best_of
     operations = 0.0
     for shape, members in shapes.items():
-        rows = (batch_size or default_rows(model, shape, devices[0])) * len(devices)
+        rows = batch_size or rows_for(model, shape, devices[0], len(members), config.best_of)[0]
+        rows *= min(len(devices), -(-len(members) // rows))
         padded = -(-len(members) // rows) * rows
         operations += padded * shape.max_nodes * model.graph.max_neighbors * per_edge * steps
     sampling = operations / (_EFFICIENCY * _product_rate() * len(devices) * processes)

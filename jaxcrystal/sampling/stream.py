@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 import jax
@@ -14,7 +14,7 @@ from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
-from jaxcrystal.sampling.programs import BATCH_SIZE, Programs, is_out_of_memory
+from jaxcrystal.sampling.programs import Programs, is_out_of_memory
 from jaxcrystal.structures.finished import Drawn, Sample, finish
 
 
@@ -25,6 +25,7 @@ def sample_stream(
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     random_start: bool = False,
+    counts: Mapping[Shape, int] | None = None,
 ) -> Iterator[tuple[Candidate, Sample]]:
     """Yields finished structures, shape by shape, a batch behind the devices.
 
@@ -37,6 +38,8 @@ def sample_stream(
       config: sampler settings.
       batch_size: rows of every batch on each device.
       random_start: yield what sampling would start from.
+      counts: structures of each shape in the whole run, of which the rows of a batch follow; default:
+        of these candidates. Give them where a part of a run is to have the bits that it has in all of it.
 
     Raises:
       RequestError: a batch size below 1, or conditions that are not the model's.
@@ -50,12 +53,13 @@ def sample_stream(
         require_conditions(model, [name for name, _ in candidates[0].cond])
     config = config or LangevinConfig(model.sampling_schedule)
     shapes = by_shape(candidates)
-    # No more devices than there is work for.
-    local = jax.local_devices()
-    devices = tuple(local[: -(-len(candidates) // (batch_size or BATCH_SIZE.get(local[0].platform, 8)))])
+    if counts is None:
+        counts = {shape: len(members) for shape, members in shapes.items()}
+    counts = {shape: counts[shape] for shape in shapes}
     waiting = deque(shapes.items())
     running: tuple[Batch, Drawn] | None = None
-    with closing(Programs(model, config, list(shapes), devices, batch_size, random_start)) as programs:
+    devices = jax.local_devices()
+    with closing(Programs(model, config, counts, devices, batch_size, random_start)) as programs:
         while waiting or running:
             started = None
             if waiting:

@@ -106,7 +106,9 @@ def metric_gradient(
 def _lengths_and_cotangents(xp: Any, lattice_params: Any, space_group: Any) -> tuple[Any, Any]:
     family = xp.asarray(group_tables().family)[space_group]
     dtype = lattice_params.dtype
-    full = lattice_params @ xp.asarray(TIE, dtype)[family] + xp.asarray(FIXED, dtype)[family]
+    # No matrix product: an accelerator would round the parameters.
+    tied = (lattice_params[:, None] * xp.asarray(TIE, dtype)[family]).sum(0)
+    full = tied + xp.asarray(FIXED, dtype)[family]
     return LENGTH_SCALE * xp.logaddexp(full[:3] / LENGTH_SCALE, 0.0), full[3:] / 10.0
 
 

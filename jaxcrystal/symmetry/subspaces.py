@@ -1,18 +1,38 @@
 """Projects displacements on the subspaces in which sites may move, and moves sites in them."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
+from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
+from jaxcrystal.vectors import inverse, times, turn
+
+#: [6 families, 3, 3] directions of the axes, of any lengths; rows are vectors.
+_AXES = np.stack(
+    [
+        [[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, 1]] if family == "hexagonal" else np.eye(3)
+        for family in FAMILIES
+    ]
+)
+_INVERSE_AXES = np.linalg.inv(_AXES)
 
 
 def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal) -> Float[Array, "nodes 3"]:
-    """Projects Cartesian displacements (rows, Å) on the subspaces of the sites; 0 on padding."""
-    lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
-    frac = displacement @ jnp.linalg.inv(lattice)
-    projected = jnp.einsum("nab,nb->na", crystal.site_projection, frac) @ lattice
+    """Projects Cartesian displacements (rows, Å) on the subspaces of the sites; 0 on padding.
+
+    Like the rotations of a group, of which it is a mean, a projection is the same in Cartesian
+    coordinates whatever the lengths of the cell (and, in monoclinic groups, the angle): it needs no
+    lattice. It differs from that of fractional coordinates only where the axes are not at right
+    angles in the plane that operations turn.
+    """
+    dtype = displacement.dtype
+    family = jnp.asarray(group_tables().family)[crystal.space_group]
+    axes, inverse_axes = jnp.asarray(_AXES, dtype)[family], jnp.asarray(_INVERSE_AXES, dtype)[family]
+    frac = times(displacement, inverse_axes)
+    projected = times(turn(crystal.site_projection, frac), axes)
     return jnp.where(crystal.node_mask[:, None], projected, 0.0)
 
 
@@ -24,7 +44,7 @@ def num_free_coords(crystal: Crystal) -> Float[Array, ""]:
 def move_sites(crystal: Crystal, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
     """Returns the crystal with its sites moved by Cartesian displacements, Å."""
     lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
-    return crystal._replace(frac_coords=crystal.frac_coords + displacement @ jnp.linalg.inv(lattice))
+    return crystal._replace(frac_coords=crystal.frac_coords + times(displacement, inverse(lattice)))
 
 
 def wrap_free_sites(

@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxcrystal.background import Background
+from jaxcrystal.cache import keep_programs
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.objective import make_update
@@ -28,6 +29,7 @@ def compile_updates(
       steps: that are ahead.
       mesh: of several devices; None for one.
     """
+    keep_programs()
     like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), state)
 
     def compile_update(shape: Shape) -> Any:

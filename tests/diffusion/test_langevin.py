@@ -71,7 +71,7 @@ BROAD = 0.25  # of a length
 MEAN, WIDTH = np.array([4.0, -3.0, 8.0, 0.0, 0.0, 0.0]), 0.5
 
 
-def normal_estimate(crystal, sigma, cond=None):
+def normal_estimate(crystal, sigma, cond=None, reduction=None):
     """Coordinates normal about CENTRE, lattice parameters about MEAN; both of known width."""
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
     offset = crystal.frac_coords - CENTRE
@@ -81,7 +81,7 @@ def normal_estimate(crystal, sigma, cond=None):
     return prediction(sigma[0] * cart / SPREAD**2, lattice)
 
 
-def wrapped_estimate(crystal, sigma, cond=None):
+def wrapped_estimate(crystal, sigma, cond=None, reduction=None):
     """A wrapped normal, as broad as a quarter of the cell: its tails meet."""
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
     images = (crystal.frac_coords - CENTRE)[..., None] + jnp.arange(-4.0, 5.0)
@@ -153,7 +153,7 @@ def test_a_network_that_knows_leads_back(x64):
     crystal = random_crystal(np.random.default_rng(0), 62, 2)
     clean = to_device(crystal)
 
-    def estimate(crystal, sigma, cond=None):
+    def estimate(crystal, sigma, cond=None, reduction=None):
         lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
         offset = crystal.frac_coords - clean.frac_coords
         cart = (offset - jnp.round(offset)) * lengths
@@ -172,7 +172,7 @@ def test_a_network_that_knows_leads_back(x64):
 # Subspaces
 
 
-def restless_estimate(crystal, sigma, cond=None):
+def restless_estimate(crystal, sigma, cond=None, reduction=None):
     """Pushes hard in all directions, also those that a site must not take."""
     wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
     return prediction(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0))
@@ -211,7 +211,7 @@ def test_constrained_sites_never_leave_their_subspace():
 # Failures, batches
 
 
-def failing_estimate(crystal, sigma, cond=None):
+def failing_estimate(crystal, sigma, cond=None, reduction=None):
     """Species 1 gives NaN below σ = 0.5 Å, species 2 overflows there, others are well."""
     found = restless_estimate(crystal, sigma)
     late = sigma[0] < 0.5
@@ -256,9 +256,9 @@ class CountedNetwork:
         self.traces = 0
         self.score = score_of(SMALL, ImageCapacity.free(nodes))
 
-    def __call__(self, params, crystal, sigma, cond=None):
+    def __call__(self, params, crystal, sigma, cond=None, reduction=None):
         self.traces += 1
-        return self.score(params, crystal, sigma, cond)
+        return self.score(params, crystal, sigma, cond, reduction)
 
 
 @pytest.fixture(scope="module")
@@ -325,6 +325,7 @@ def test_padding_changes_a_step_by_rounding_only(sampling):
             begun.status,
             begun.scores,
             begun.num_cut,
+            begun.reduction,
         )
         assert crystal.node_mask.sum() == 2
         small = one_step(_network(2), params, key, begun, sigma, SHORT)
@@ -411,7 +412,7 @@ def test_scores_of_a_frozen_structure_are_not_known():
     assert np.isnan(state.scores).all(1).tolist() == [True, True, False]
 
 
-def finished_estimate(crystal, sigma, cond=None):
+def finished_estimate(crystal, sigma, cond=None, reduction=None):
     """Overflows when it sees a structure without noise, as after the last step."""
     found = restless_estimate(crystal, sigma)
     status = jnp.where(jnp.abs(crystal.frac_coords).sum() == 0.0, jnp.int32(int(Status.IMAGES)), jnp.int32(0))

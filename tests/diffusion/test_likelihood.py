@@ -19,11 +19,11 @@ RIGHT = np.full(3, 90.0)
 SCHEDULE = NoiseSchedule(1.0, 0.05, 1.0, 0.1, levels=4)
 
 
-def silent(crystal, sigma, cond=None):
+def silent(crystal, sigma, cond=None, reduction=None):
     return prediction(jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params))
 
 
-def knowing(clean, crystal, sigma, cond=None):
+def knowing(clean, crystal, sigma, cond=None, reduction=None):
     """The noise that a crystal would have been given if its clean form were this one."""
     lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
     coords = (crystal.frac_coords - clean.frac_coords) @ lattice / sigma[0]
@@ -73,12 +73,12 @@ def test_padding_does_not_count(x64):
 # Chains
 
 
-def restless(crystal, sigma, cond=None):
+def restless(crystal, sigma, cond=None, reduction=None):
     wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
     return prediction(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0))
 
 
-def failing(crystal, sigma, cond=None):
+def failing(crystal, sigma, cond=None, reduction=None):
     """Overflows at the last levels in half of the cell."""
     there = (crystal.frac_coords[0, 0] % 1.0 < 0.5) & (sigma[0] < 0.2)
     return restless(crystal, sigma)._replace(status=jnp.where(there, jnp.int32(int(Status.IMAGES)), OK))

@@ -26,14 +26,14 @@ def batch_of_kinds(length=8.0):
     return to_device(stack([*crystals, jax.tree.map(np.zeros_like, crystals[0])]))
 
 
-def silent(crystal, sigma, cond=None):
+def silent(crystal, sigma, cond=None, reduction=None):
     return prediction(jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params))
 
 
 def knowing(clean, in_noisy_cell=False):
     """The exact noise of a crystal whose clean form is known; NaN where the cell has collapsed."""
 
-    def score(crystal, sigma, cond=None):
+    def score(crystal, sigma, cond=None, reduction=None):
         lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
         # The paper's sites move before the lattice does, the joint loss's after it.
         metric = lattice if in_noisy_cell else lattice_matrix(clean.lattice_params, clean.space_group)

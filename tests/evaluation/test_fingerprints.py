@@ -12,7 +12,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from jaxcrystal.errors import DataError, JaxcrystalError
 from jaxcrystal.evaluation import descriptors, fingerprints
 from jaxcrystal.evaluation.descriptors import composition_is_valid, structure_fingerprint
-from jaxcrystal.evaluation.fingerprints import cache_folder, featurize
+from jaxcrystal.evaluation.fingerprints import featurize
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.structures.cells import is_valid, nearest_distance, translation_primitive
 from jaxcrystal.structures.entries import Entry, ordered
@@ -206,16 +206,6 @@ def test_several_processes_give_the_same(tmp_path, monkeypatch) -> None:
     two = featurize(entries, cache=tmp_path / "two", processes=2)
     np.testing.assert_array_equal(one.structure, two.structure)
     assert len(set(two.volume.tolist())) == 10
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv("JAXCRYSTAL_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
-    monkeypatch.delenv("JAXCRYSTAL_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "jaxcrystal"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder().parts[-2:] == (".cache", "jaxcrystal")
 
 
 def test_a_cache_that_cannot_be_used(tmp_path) -> None:

@@ -278,7 +278,7 @@ def molecule_graph(positions, goldens, cutoff, degree):
         ),
         senders=jnp.asarray(senders),
         receivers=jnp.asarray(receivers),
-        globals=Globals(zeros[0], zeros[0], zeros[0], jnp.asarray(False)),
+        globals=Globals(zeros[0], zeros[0], zeros[0], jnp.eye(3), jnp.asarray(False)),
         n_node=jnp.array([nodes]),
         n_edge=jnp.array([mask.size]),
     )

@@ -1,0 +1,73 @@
+"""Keeps in the user's cache folder what takes long to make: compiled programs, features of structures."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+#: Bytes of stored programs; the ones that were written first go.
+_MOST = 2**30
+#: Seconds; to compile what takes less is as quick as to read it.
+_LEAST_SECONDS = 0.3
+
+
+def cache_folder() -> Path:
+    """Returns `JAXCRYSTAL_CACHE`, or `~/.cache/jaxcrystal` (below `XDG_CACHE_HOME` if that is set)."""
+    if os.environ.get("JAXCRYSTAL_CACHE"):
+        return Path(os.environ["JAXCRYSTAL_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcrystal"
+
+
+def keep_programs() -> None:
+    """Makes jax store what it compiles in `cache_folder()`, so that the next process need not compile it.
+
+    Nothing changes where jax has a folder for that already (JAX_COMPILATION_CACHE_DIR), where it is told
+    to have none (JAX_ENABLE_COMPILATION_CACHE=false), or where the folder cannot be written.
+    """
+    import jax
+
+    _quiet_loading()
+    settings: Any = jax.config
+    if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
+        return
+    folder = cache_folder() / "programs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_oldest(folder)
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    # A disk that is full on the way: the programs are there all the same, for this process.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry", UserWarning)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    # What has been compiled before made jax settle that it has no folder.
+    from jax.experimental.compilation_cache import compilation_cache
+
+    compilation_cache.reset_cache()
+
+
+def _quiet_loading() -> None:
+    """Silences a false alarm, unless the user has said what XLA is to log.
+
+    XLA takes its own settings in a stored program (`prefer-no-gather`) for features that the
+    processor lacks, and says at length that the program may crash.
+    """
+    import jax
+
+    settings: Any = jax.config
+    if settings.jax_logging_level == "NOTSET" and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+        # Taken back, it holds for XLA still, and no longer for Python's logs.
+        jax.config.update("jax_logging_level", "CRITICAL")
+        jax.config.update("jax_logging_level", "NOTSET")
+
+
+def _remove_oldest(folder: Path) -> None:
+    files = sorted(((path.stat(), path) for path in folder.iterdir()), key=lambda pair: pair[0].st_mtime)
+    total = sum(stat.st_size for stat, _ in files)
+    for stat, path in files:
+        if total <= _MOST:
+            return
+        path.unlink(missing_ok=True)
+        total -= stat.st_size
