@@ -23,12 +23,18 @@ from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.crystal import MAX_OPS, Crystal, image_bucket_of
 from jaxcrystal.errors import Status, flag_if
-from jaxcrystal.graph.reduction import minkowski_coefficients
+from jaxcrystal.graph.images import (
+    FAR,
+    ReducedCell,
+    grid_points,
+    nearest_images,
+    reduced_cell,
+    squared_distances,
+)
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.vectors import dot, inverse, times, turn
 
-_FAR = 1e6  # Å², squared distance of what is no neighbour
 #: Å; a site's own image nearer than this is the site itself.
 SELF_DISTANCE = 1e-2
 
@@ -127,17 +133,6 @@ class Neighbors(NamedTuple):
     num_images: Int[Array, ""]
 
 
-class _Lattice(NamedTuple):
-    """The reduced primitive lattice: its basis and its shortest vectors."""
-
-    coefficients: Array  # [3, 3] integers: basis = coefficients @ (primitive cell)
-    basis: Array  # [3, 3] Cartesian, Å
-    frac_basis: Array  # [3, 3] fractional in the conventional cell
-    to_reduced: Array  # [3, 3] rows of fractional coordinates @ this = reduced coordinates
-    vectors: Array  # [M, 3] reduced coordinates, integers, shortest first
-    covered: Array  # [] Å; every lattice vector shorter than this is listed
-
-
 def find_neighbors(
     crystal: Crystal,
     config: GraphConfig,
@@ -158,14 +153,17 @@ def find_neighbors(
     dtype = crystal.frac_coords.dtype
     tables = group_tables()
     group = crystal.space_group
-    cell = lattice_matrix(crystal.lattice_params, group)
-    lattice = _reduced_lattice(cell, jnp.asarray(tables.primitive, dtype)[group], config, reduction)
+    cell = reduced_cell(
+        lattice_matrix(crystal.lattice_params, group),
+        jnp.asarray(tables.primitive, dtype)[group],
+        reduction,
+    )
+    lattice_vectors, covered = _lattice_vectors(cell, config)
     rotations, translations = (
         jnp.asarray(table, dtype)[group] for table in (tables.rotations, tables.translations)
     )
     image_coords = turn(rotations, crystal.frac_coords[:, None]) + translations
-    own_reduced = times(image_coords - crystal.frac_coords[:, None], lattice.to_reduced)
-    own_reduced, own_squared = _shortest(own_reduced, lattice, jnp.full(own_reduced.shape[:-1], -1.0, dtype))
+    own_reduced, own_squared = nearest_images(image_coords - crystal.frac_coords[:, None], cell)
     keep = crystal.site_ops & crystal.node_mask[:, None]
     if capacity.merge:
         keep = keep & ~_repeated_images(crystal, own_squared < config.merge_distance**2)
@@ -180,12 +178,10 @@ def find_neighbors(
     nodes = crystal.node_mask.shape[0]
     own = image_site[None, :] == jnp.arange(nodes)[:, None]
     self_distance = config.merge_distance if capacity.merge else SELF_DISTANCE
-    reduced, squared = _shortest(
-        times(image_coords - crystal.frac_coords[:, None], lattice.to_reduced),
-        lattice,
-        jnp.where(own, self_distance**2, -1.0),
+    reduced, squared = nearest_images(
+        image_coords - crystal.frac_coords[:, None], cell, jnp.where(own, self_distance**2, -1.0)
     )
-    squared = jnp.where(image_mask[None, :] & crystal.node_mask[:, None], squared, _FAR)
+    squared = jnp.where(image_mask[None, :] & crystal.node_mask[:, None], squared, FAR)
     num_pairs = min(config.max_neighbors + 1, capacity.max_images)
     if num_pairs < capacity.max_images:
         negative, pairs = jax.lax.top_k(-squared, num_pairs)
@@ -198,16 +194,16 @@ def find_neighbors(
         image_op = jnp.broadcast_to(image_op, squared.shape)
 
     # Stage 2: those images at every lattice vector, [nodes, pairs, M]; keep K + 1.
-    displacement = times(reduced, lattice.basis)
-    all_squared = _squared_distances(displacement, times(lattice.vectors, lattice.basis))
+    displacement = times(reduced, cell.basis)
+    all_squared = squared_distances(displacement, times(lattice_vectors, cell.basis))
     is_self = own[..., None] & (all_squared < self_distance**2)
-    all_squared = jnp.where((squared[..., None] < 0.5 * _FAR) & ~is_self, all_squared, _FAR)
+    all_squared = jnp.where((squared[..., None] < 0.5 * FAR) & ~is_self, all_squared, FAR)
     wanted = min(config.max_neighbors + 1, num_pairs * config.lattice_vectors)
     negative, chosen = jax.lax.top_k(-all_squared.reshape(nodes, -1), wanted)
-    found = -negative < 0.5 * _FAR
+    found = -negative < 0.5 * FAR
     pair, vector = chosen // config.lattice_vectors, chosen % config.lattice_vectors
-    reduced = jnp.take_along_axis(reduced, pair[..., None], axis=1) + lattice.vectors[vector]
-    kept_displacement = times(reduced, lattice.basis)
+    reduced = jnp.take_along_axis(reduced, pair[..., None], axis=1) + lattice_vectors[vector]
+    kept_displacement = times(reduced, cell.basis)
     distance = jnp.sqrt(jnp.maximum(dot(kept_displacement, kept_displacement), 1e-12))
     distance = jnp.where(found, distance, config.cutoff)
 
@@ -215,8 +211,8 @@ def find_neighbors(
     reach = jnp.minimum(last, config.cutoff)
     # An image at distance r needs lattice vectors up to r + |its shortest displacement|.
     needed = reach[:, None] + jnp.sqrt(dot(displacement, displacement))
-    matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * _FAR)
-    status = flag_if(jnp.any(matters & (needed > lattice.covered)), Status.LATTICE_VECTORS)
+    matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * FAR)
+    status = flag_if(jnp.any(matters & (needed > covered)), Status.LATTICE_VECTORS)
     status = status | flag_if(num_images > capacity.max_images, Status.IMAGES)
 
     def first_k(array: Array) -> Array:
@@ -229,65 +225,30 @@ def find_neighbors(
         senders=jnp.where(mask, first_k(jnp.take_along_axis(image_site, pair, axis=1)), 0),
         op_index=jnp.where(mask, first_k(jnp.take_along_axis(image_op, pair, axis=1)), 0),
         displacement=jnp.where(mask[..., None], first_k(kept_displacement), 0.0),
-        frac_displacement=jnp.where(mask[..., None], first_k(times(reduced, lattice.frac_basis)), 0.0),
+        frac_displacement=jnp.where(mask[..., None], first_k(times(reduced, cell.frac_basis)), 0.0),
         distance=jnp.where(mask, first_k(distance), config.cutoff),
         mask=mask,
         reach=reach,
         cut=(last < config.cutoff) & crystal.node_mask,
-        own_images=times(own_reduced, lattice.basis),
-        reduction=lattice.coefficients,
+        own_images=times(own_reduced, cell.basis),
+        reduction=cell.coefficients,
         status=status,
         num_images=num_images.astype(jnp.int32),
     )
 
 
-def _reduced_lattice(
-    lattice: Array, primitive: Array, config: GraphConfig, reduction: Array | None
-) -> _Lattice:
-    coefficients = minkowski_coefficients(times(primitive, lattice), reduction)
-    frac_basis = times(coefficients, primitive)
-    basis = times(frac_basis, lattice)
-    grid = jnp.asarray(_grid(config.grid), lattice.dtype)
-    grid_vectors = times(grid, basis)
-    negative, shortest = jax.lax.top_k(-dot(grid_vectors, grid_vectors), config.lattice_vectors + 1)
+def _lattice_vectors(cell: ReducedCell, config: GraphConfig) -> tuple[Array, Array]:
+    """Returns the shortest lattice vectors [M, 3], in reduced coordinates, and how far they reach.
+
+    Every lattice vector shorter than the reach (Å) is among them.
+    """
+    grid = jnp.asarray(grid_points(config.grid), cell.basis.dtype)
+    cartesian = times(grid, cell.basis)
+    negative, shortest = jax.lax.top_k(-dot(cartesian, cartesian), config.lattice_vectors + 1)
     # |coefficient n| of a vector of length L is at most L / height n, so that every
     # vector shorter than (grid + 1) times the least height lies in the grid.
-    reciprocal = inverse(basis)
-    height = 1.0 / jnp.sqrt((reciprocal**2).sum(0).max())
-    return _Lattice(
-        coefficients=coefficients,
-        basis=basis,
-        frac_basis=frac_basis,
-        # The conventional vectors are lattice vectors: their coefficients are integers.
-        # Without rounding, float32 loses three digits in a very skewed cell.
-        to_reduced=jnp.round(inverse(frac_basis)),
-        vectors=grid[shortest[:-1]],
-        covered=jnp.minimum(jnp.sqrt(-negative[-1]), (config.grid + 1) * height),
-    )
-
-
-def _shortest(reduced: Array, lattice: _Lattice, at_least: Array) -> tuple[Array, Array]:
-    """Shortest representative of each displacement.
-
-    Args:
-      reduced: [..., 3] displacements in the reduced primitive basis, any branch.
-      at_least: [...] Å²; what is shorter is no neighbour.
-    Returns:
-      [..., 3] the shortest representatives, and [...] Å² the squared length of the
-      shortest that is a neighbour: of a site's own translations, the representative is 0.
-    """
-    reduced = reduced - jnp.round(reduced)
-    grid = jnp.asarray(_grid(1), reduced.dtype)
-    squared = _squared_distances(times(reduced, lattice.basis), times(grid, lattice.basis))
-    best = jnp.argmin(squared, axis=-1)
-    neighbors = jnp.where(squared < at_least[..., None], _FAR, squared)
-    return reduced + grid[best], neighbors.min(-1)
-
-
-def _squared_distances(displacement: Array, offsets: Array) -> Array:
-    """|d + T|², [..., M]."""
-    x, y, z = (displacement[..., axis, None] + offsets[:, axis] for axis in range(3))
-    return x * x + y * y + z * z
+    height = 1.0 / jnp.sqrt((inverse(cell.basis) ** 2).sum(0).max())
+    return grid[shortest[:-1]], jnp.minimum(jnp.sqrt(-negative[-1]), (config.grid + 1) * height)
 
 
 def _repeated_images(crystal: Crystal, coincides: Array) -> Array:
@@ -308,9 +269,3 @@ def _relative_ops() -> np.ndarray:
     tables = group_tables()
     rows = np.arange(231)[:, None]
     return tables.product[rows, tables.inverse]
-
-
-@lru_cache(maxsize=4)
-def _grid(extent: int) -> np.ndarray:
-    steps = np.arange(-extent, extent + 1)
-    return np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3).astype(float)

@@ -1,0 +1,89 @@
+"""Lists the subgroups of every point group, so that a device can close a set of operations by look-up."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcrystal.crystal import MAX_OPS
+from jaxcrystal.symmetry.groups import group_tables
+
+#: Subgroups of m-3m, which has the most.
+MAX_SUBGROUPS = 98
+_MAX_GENERATORS = 3
+
+
+class SubgroupTables(NamedTuple):
+    """Subgroups of the operations of a space group, which are those of its point group.
+
+    Space groups whose operations multiply alike share a row of the tables ("kind").
+
+    Attributes:
+      kind: [231] the row of a space group.
+      members: [kinds, 98, 48] the operations of each subgroup; the first is the trivial one, and
+        subgroups that a group does not have are the trivial one again.
+      join: [kinds, 98, 48] the subgroup that a subgroup generates with one more operation.
+      generators: [kinds, 98, 3] operations that generate a subgroup, the identity where fewer do.
+    """
+
+    kind: np.ndarray
+    members: np.ndarray
+    join: np.ndarray
+    generators: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def subgroup_tables() -> SubgroupTables:
+    """Builds the tables; cached for the process."""
+    tables = group_tables()
+    kinds: dict[bytes, int] = {}
+    kind = np.zeros(231, np.int32)
+    found = []
+    for number in range(1, 231):
+        order = int(tables.num_ops[number])
+        product = tables.product[number, :order, :order]
+        row = kinds.setdefault(product.tobytes(), len(kinds))
+        if row == len(found):
+            found.append(_subgroups(product))
+        kind[number] = row
+    members, join, generators = (np.stack(arrays) for arrays in zip(*found, strict=True))
+    return SubgroupTables(kind, members, join, generators)
+
+
+def _subgroups(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns members, join and generators of one multiplication table [order, order]."""
+    order = len(product)
+    rows = product.tolist()
+    known = {1: 0}  # the elements as bits -> number; operation 0 is the identity
+    elements, generated_by = [[0]], [(0, 0, 0)]
+    join = np.zeros((MAX_SUBGROUPS, MAX_OPS), np.uint8)
+    number = 0
+    while number < len(elements):
+        for op in range(order):
+            closed = _close(rows, elements[number], op)
+            bits = sum(1 << element for element in closed)
+            if bits not in known:
+                known[bits] = len(elements)
+                elements.append(closed)
+                generated_by.append((*filter(None, generated_by[number]), op))
+            join[number, op] = known[bits]
+        number += 1
+    members = np.zeros((MAX_SUBGROUPS, MAX_OPS), bool)
+    members[:, 0] = True
+    generators = np.zeros((MAX_SUBGROUPS, _MAX_GENERATORS), np.uint8)
+    for number, closed in enumerate(elements):
+        members[number, closed] = True
+        generators[number, : len(generated_by[number])] = generated_by[number]
+    return members, join, generators
+
+
+def _close(product: list[list[int]], subgroup: list[int], op: int) -> list[int]:
+    """Returns the elements of the group that a subgroup generates with one more operation."""
+    if op in subgroup:
+        return subgroup
+    closed, generators = set(subgroup), [*subgroup, op]
+    new = [op]
+    while new:
+        closed.update(new)
+        new = list({product[g][h] for g in generators for h in new} - closed)
+    return sorted(closed)
