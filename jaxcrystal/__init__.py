@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxcrystal.requests.orders import make_order
     from jaxcrystal.sampling.sample import sample, sample_formula
     from jaxcrystal.score import init_params, make_score
+    from jaxcrystal.structures.crystal_arrays import CrystalArrays
     from jaxcrystal.training.config import TrainConfig
     from jaxcrystal.training.loop import train
     from jaxcrystal.training.step import Losses, init_state, make_train_step
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 #: The module of every public name: loaded on first use, so that the import stays quick.
 _MODULES = {
     "Crystal": "crystal",
+    "CrystalArrays": "structures.crystal_arrays",
     "Dataset": "data.dataset",
     "GraphConfig": "graph.neighbors",
     "ImageCapacity": "graph.neighbors",
@@ -51,6 +53,7 @@ _MODULES = {
 }
 __all__ = [
     "Crystal",
+    "CrystalArrays",
     "Dataset",
     "GraphConfig",
     "ImageCapacity",

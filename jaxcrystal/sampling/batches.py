@@ -6,13 +6,14 @@ else is drawn with it, so that at a fixed seed it comes out the same to the last
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcrystal.crystal import Crystal, bucket_of, image_bucket_of, pad_and_stack
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.symmetry.crystals import letter_indices
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
       hashes: [batch] of the orders.
       numbers: [batch] of the structures in their orders.
       templates: [batch] padded, as the program takes them.
+      letters: [batch, max_nodes] index of each site's Wyckoff position; 0 for free and padded sites.
       cond: name -> [batch] conditions; None: none.
     """
 
@@ -43,6 +45,7 @@ class Batch(NamedTuple):
     hashes: np.ndarray
     numbers: np.ndarray
     templates: Crystal
+    letters: np.ndarray
     cond: dict[str, np.ndarray] | None
 
 
@@ -70,16 +73,26 @@ def by_shape(candidates: Iterable[Candidate]) -> dict[Shape, list[Candidate]]:
 def make_batch(shape: Shape, candidates: Sequence[Candidate], rows: int) -> Batch:
     """Returns structures of one shape, at most `rows` of them, as a batch of that many rows."""
     chosen = tuple(candidates)
-    crystals = tuple(candidate.template() for candidate in chosen)
-    padding = rows - len(chosen)
-    padded = chosen + chosen[:1] * padding
+    padded = chosen + chosen[:1] * (rows - len(chosen))
+    # Thousands of structures are of a few orders, on the letters that are likely.
+    kinds: dict[Any, int] = {}
+    which = [kinds.setdefault((candidate.order, candidate.letters), len(kinds)) for candidate in padded]
+    first = [padded[which.index(kind)] for kind in range(len(kinds))]
+    crystals = [candidate.template() for candidate in first]
+    stacked = pad_and_stack(crystals, shape.max_nodes)
+    letters = np.zeros((len(kinds), shape.max_nodes), np.int32)
+    for row, candidate in enumerate(first):
+        if candidate.letters is not None:
+            indices = letter_indices(candidate.order.space_group, candidate.letters)
+            letters[row, : len(indices)] = indices
     return Batch(
         shape,
         chosen,
-        crystals,
+        tuple(crystals[kind] for kind in which[: len(chosen)]),
         np.array([candidate.order.hash for candidate in padded], np.uint32),
         np.array([candidate.number for candidate in padded], np.uint32),
-        pad_and_stack(crystals + crystals[:1] * padding, shape.max_nodes),
+        Crystal(*(column[which] for column in stacked)),
+        letters[which],
         {
             name: np.array([dict(candidate.cond)[name] for candidate in padded], np.float32)
             for name, _ in chosen[0].cond

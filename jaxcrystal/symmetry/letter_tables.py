@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcrystal.crystal import MAX_OPS
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import WyckoffPosition, wyckoff_positions
 
@@ -45,11 +46,14 @@ def letter_tables() -> LetterTables:
     """Builds the tables in float64; cached for the process."""
     shape = (231, MAX_LETTERS)
     tables = LetterTables(
-        np.zeros(shape, np.int32),
-        np.zeros((*shape, 3)),
-        *(np.zeros((*shape, 3, 3)) for _ in range(4)),
-        np.zeros((*shape, 48), bool),
-        np.zeros((*shape, 3, 3)),
+        multiplicity=np.zeros(shape, np.int32),
+        origin=np.zeros((*shape, 3)),
+        normal=np.zeros((*shape, 3, 3)),
+        step=np.zeros((*shape, 3, 3)),
+        basis=np.zeros((*shape, 3, 3)),
+        coordinate=np.zeros((*shape, 3, 3)),
+        site_ops=np.zeros((*shape, MAX_OPS), bool),
+        projection=np.zeros((*shape, 3, 3)),
     )
     for number in range(1, 231):
         for letter, position in enumerate(wyckoff_positions(number)):

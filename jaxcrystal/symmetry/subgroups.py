@@ -38,7 +38,7 @@ def subgroup_tables() -> SubgroupTables:
     tables = group_tables()
     kinds: dict[bytes, int] = {}
     kind = np.zeros(231, np.int32)
-    found = []
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for number in range(1, 231):
         order = int(tables.num_ops[number])
         product = tables.product[number, :order, :order]
@@ -55,7 +55,8 @@ def _subgroups(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     order = len(product)
     rows = product.tolist()
     known = {1: 0}  # the elements as bits -> number; operation 0 is the identity
-    elements, generated_by = [[0]], [(0, 0, 0)]
+    elements: list[list[int]] = [[0]]
+    generated_by: list[tuple[int, ...]] = [()]
     join = np.zeros((MAX_SUBGROUPS, MAX_OPS), np.uint8)
     number = 0
     while number < len(elements):
@@ -65,7 +66,7 @@ def _subgroups(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             if bits not in known:
                 known[bits] = len(elements)
                 elements.append(closed)
-                generated_by.append((*filter(None, generated_by[number]), op))
+                generated_by.append((*generated_by[number], op))
             join[number, op] = known[bits]
         number += 1
     members = np.zeros((MAX_SUBGROUPS, MAX_OPS), bool)

@@ -1,0 +1,228 @@
+"""Crystals are finished on the device as they are on the host: positions, letters, distances, flags."""
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcrystal import load_model, sample
+from jaxcrystal.crystal import pad_and_stack
+from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.errors import Status
+from jaxcrystal.graph.neighbors import ImageCapacity
+from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.requests.orders import make_order
+from jaxcrystal.sampling.arrays import sample_arrays
+from jaxcrystal.structures.crystal_arrays import CrystalArrays
+from jaxcrystal.structures.finish import finish_batch, finish_tables
+from jaxcrystal.structures.finished import Drawn, finish
+from jaxcrystal.symmetry.crystals import letter_indices
+from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.lattice import FREE, host_lattice
+from jaxcrystal.symmetry.orbits import expand_orbit
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+
+MERGE = 0.3
+GROUPS = range(16, 231)
+
+
+def near_a_position(rng, group, lattice):
+    """A point displaced by a little, or by much, from a random position, or from its image."""
+    tables, positions = group_tables(), wyckoff_positions(group)
+    position = positions[rng.integers(len(positions))]
+    op = rng.integers(tables.num_ops[group])
+    point = position.origin + rng.uniform(size=position.num_free) @ position.basis
+    point = tables.rotations[group, op] @ point + tables.translations[group, op]
+    return point + rng.normal(size=3) * rng.choice([0.0, 0.02, 0.1, 0.3]) @ np.linalg.inv(lattice)
+
+
+def drawn_crystals(rng, count, free, sites=2):
+    """Candidates of all groups in turn, their templates, and made-up results of the sampler."""
+    candidates, templates, coords, params = [], [], [], []
+    for number in range(count):
+        group = GROUPS[number % len(GROUPS)]
+        letters = None
+        if not free:
+            known = [position.letter for position in wyckoff_positions(group)]
+            letters = tuple(known[rng.integers(len(known))] for _ in range(sites))
+        order = make_order(group, {"Na": 1, "Cl": sites - 1}, "free")
+        candidates.append(Candidate(number, order, 0, letters))
+        templates.append(candidates[-1].template())
+        params.append(np.where(FREE[group_tables().family[group]], 2.0 * rng.normal(size=6), 0.0))
+        lattice = host_lattice(params[-1], group)
+        template = templates[-1]
+        moves = np.einsum("nab,nb->na", template.site_projection, rng.uniform(0, 6, (sites, 3)))
+        points = [near_a_position(rng, group, lattice) for _ in range(sites)]
+        coords.append(points if free else template.frac_coords + moves)
+    return candidates, templates, np.array(coords, np.float32), np.array(params, np.float32)
+
+
+def on_device(candidates, templates, coords, params, free, max_nodes=2, status=0):
+    batch = pad_and_stack(templates, max_nodes)
+    padded = np.zeros((len(templates), max_nodes, 3), np.float32)
+    padded[:, : coords.shape[1]] = coords
+    batch = jax.tree.map(jnp.asarray, batch._replace(frac_coords=padded, lattice_params=params))
+    letters = np.zeros((len(templates), max_nodes), np.int32)
+    for row, candidate in enumerate(candidates):
+        if candidate.letters is not None:
+            indices = letter_indices(candidate.order.space_group, candidate.letters)
+            letters[row, : len(indices)] = indices
+    flags = jnp.full(len(templates), status, jnp.int32)
+    scores = jnp.tile(jnp.array([0.5, 2.0]), (len(templates), 1))
+    capacity = ImageCapacity.fitting(batch, constrained=not free)
+    return jax.jit(finish_batch(capacity, MERGE))(finish_tables(), batch, letters, flags, scores)
+
+
+def on_host(candidates, templates, coords, params):
+    return [
+        finish(*pair, Drawn(x, p, 0, np.array([0.5, 2.0]), None), MERGE)
+        for *pair, x, p in zip(candidates, templates, coords, params, strict=True)
+    ]
+
+
+def same_atoms(one, other, site_ops, group, lattice):
+    """Whether two sites make the same atoms, to 1e-4 Å."""
+    atoms = expand_orbit(np.asarray(one, float), site_ops, group)
+    offset = expand_orbit(np.asarray(other, float), site_ops, group)[:1] - atoms
+    return np.linalg.norm((offset - np.round(offset)) @ lattice, axis=1).min() < 1e-4
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("free", [True, False])
+def test_device_and_host_agree_in_all_groups(free):
+    """A thousand crystals each; what is drawn is near positions, on them, and coincides in places."""
+    candidates, templates, coords, params = drawn_crystals(np.random.default_rng(7), 1000, free)
+    found = on_device(candidates, templates, coords, params, free).to_host()
+    merged = invalid = 0
+    for row, wanted in enumerate(on_host(candidates, templates, coords, params)):
+        group = wanted.space_group
+        names = tuple(wyckoff_positions(group)[letter].letter for letter in found.letters[row])
+        assert names == wanted.letters, (row, group)
+        assert (found.site_ops[row] == wanted.crystal.site_ops).all()
+        assert found.num_atoms[row] == len(wanted.species)
+        assert found.volume_per_atom[row] == pytest.approx(wanted.audit.volume_per_atom, rel=1e-5)
+        assert found.shortest_distance[row] == pytest.approx(wanted.audit.shortest_distance, abs=1e-4)
+        assert found.valid[row] == wanted.valid
+        for site in range(2):
+            sites = found.frac_coords[row, site], wanted.crystal.frac_coords[site]
+            assert same_atoms(*sites, wanted.crystal.site_ops[site], group, wanted.lattice), (row, group)
+        merged += bool((found.site_ops[row].sum(1) < templates[row].site_ops.sum(1)).any())
+        invalid += not wanted.valid
+    assert invalid > 10
+    if free:
+        assert merged > 300
+
+
+def test_exact_crystals_of_the_arrays_are_those_of_the_host():
+    candidates, templates, coords, params = drawn_crystals(np.random.default_rng(3), 60, free=False)
+    found = on_device(candidates, templates, coords, params, free=False)
+    for row, wanted in enumerate(on_host(candidates, templates, coords, params)):
+        crystal = found.crystal(row)
+        np.testing.assert_allclose(crystal.frac_coords, wanted.crystal.frac_coords, atol=2e-6)
+        positions = wyckoff_positions(wanted.space_group)
+        for site, letter in enumerate(np.asarray(found.letters[row])):
+            p = positions[letter]
+            away = (np.eye(3) - p.projection) @ (crystal.frac_coords[site] - p.origin)
+            assert np.abs(away).max() < 1e-12
+        one, other = found.to_pymatgen(row), wanted.to_pymatgen()
+        assert one.composition == other.composition
+        np.testing.assert_allclose(one.lattice.matrix, other.lattice.matrix, atol=1e-4)
+        assert found.to_ase(row, primitive=True).get_chemical_formula() == (
+            wanted.to_ase(primitive=True).get_chemical_formula()
+        )
+
+
+def test_padding_and_flags():
+    rng = np.random.default_rng(1)
+    candidates, templates, coords, params = drawn_crystals(rng, 20, free=True)
+    bare = on_device(candidates, templates, coords, params, True).to_host()
+    padded = on_device(
+        candidates, templates, coords, params, True, max_nodes=4, status=int(Status.NON_FINITE)
+    ).to_host()
+    assert (padded.letters[:, 2:] == -1).all()
+    assert not padded.site_ops[:, 2:].any()
+    assert not padded.species[:, 2:].any()
+    assert (padded.letters[:, :2] == bare.letters).all()
+    np.testing.assert_allclose(padded.shortest_distance, bare.shortest_distance, atol=1e-5)
+    assert bare.valid.any()
+    assert not padded.valid.any()
+
+
+def test_numbers_that_are_not_finite_end():
+    candidates, templates, coords, params = drawn_crystals(np.random.default_rng(2), 8, free=True)
+    coords[0], params[1] = np.nan, np.inf
+    found = on_device(candidates, templates, coords, params, True, status=int(Status.NON_FINITE)).to_host()
+    assert not found.valid.any()
+
+
+@pytest.mark.parametrize("letters", ["auto", "free"])
+def test_sampled_arrays_are_the_sampled_crystals(tiny_model, letters):
+    config = LangevinConfig(tiny_model.schedule, steps_per_level=2, trajectory_every=0)
+    how = {"model": tiny_model, "config": config, "letters": letters, "batch_size": 4}
+    groups, sites = [221, 62], {"Ba": 1, "Ti": 1, "O": 1}
+    if letters == "auto":
+        groups = [221]
+    wanted = sample(groups, sites, 5, **how)
+    found = sample(groups, sites, 5, arrays=True, **how)
+    assert isinstance(found, CrystalArrays)
+    assert len(found) == len(wanted)
+    assert isinstance(found.species, jax.Array)
+    assert [int(n) for n in found.num_atoms] == [len(crystal.species) for crystal in wanted]
+    for row, crystal in enumerate(wanted):
+        np.testing.assert_allclose(found.lattice_params[row], crystal.crystal.lattice_params, atol=1e-6)
+        assert bool(found.valid[row]) == crystal.valid
+        assert int(found.space_group[row]) == crystal.space_group
+        cell = found.cell(row)
+        assert sorted(cell.species) == sorted(crystal.species)
+
+
+def test_shapes_come_back_in_the_order_of_the_request(tiny_model):
+    config = LangevinConfig(tiny_model.schedule, steps_per_level=1)
+    orders = [make_order(62, {"Na": 2, "Cl": 2}, "free"), make_order(221, {"Ba": "a"})] * 2
+    candidates = [
+        Candidate(n, order, n // 2, order.draw_letters(tiny_model.letters, 0, n // 2))
+        for n, order in enumerate(orders)
+    ]
+    found = sample_arrays(candidates, tiny_model, config=config, batch_size=2)
+    assert [int(g) for g in found.space_group] == [62, 221, 62, 221]
+    assert (np.asarray(found.species) > 0).sum(1).tolist() == [4, 1, 4, 1]
+    assert np.asarray(found.letters)[1].tolist() == [0, -1, -1, -1]
+
+
+def test_memory_that_runs_out_halves_the_batches(tiny_model, monkeypatch):
+    from jaxcrystal.sampling import programs
+
+    plain, failures = programs.compiled, []
+
+    def small(module, graph, config, shape, rows, *rest):
+        if rows <= 2:
+            return plain(module, graph, config, shape, rows, *rest)
+
+        def fail(*_):
+            failures.append(rows)
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+        return fail
+
+    monkeypatch.setattr(programs, "compiled", small)
+    config = LangevinConfig(tiny_model.schedule, steps_per_level=1)
+    found = sample(221, {"Ba": "a", "O": "c"}, 7, model=tiny_model, config=config, batch_size=8, arrays=True)
+    assert len(found) == 7
+    assert failures == [8, 4]
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_it_lowers_for_accelerators(free):
+    templates = drawn_crystals(np.random.default_rng(0), 3, free)[1]
+    batch = jax.tree.map(jnp.asarray, pad_and_stack(templates, 2))
+    run = jax.jit(finish_batch(ImageCapacity.fitting(batch, constrained=not free), MERGE))
+    inputs = batch, jnp.zeros((3, 2), jnp.int32), jnp.zeros(3, jnp.int32), jnp.zeros((3, 2))
+    text = jax.export.export(run, platforms=("cuda", "tpu"))(finish_tables(), *inputs).mlir_module()
+    assert "f64>" not in text
+
+
+def test_the_bundled_model_gives_arrays():
+    found = sample(225, {"Na": "a", "Cl": "b"}, 4, model=load_model(), steps_per_level=1, arrays=True)
+    assert repr(found).startswith("<arrays of 4 crystals")
+    assert found.to_pymatgen(0).composition.reduced_formula == "NaCl"
