@@ -78,7 +78,7 @@ class DimeNetConfig:
     noise_features: int = 16
     edge_outputs: bool = True
     num_outputs: int = 2
-    precision: str = "float32"
+    precision: str = "tf32"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
