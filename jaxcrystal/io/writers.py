@@ -5,6 +5,7 @@ Writers take the full cell too, where it has been made before: it is made here o
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -94,23 +95,19 @@ def cif_text(
     lengths = np.linalg.norm(lattice, axis=1)
     unit = lattice / lengths[:, None]
     angles = np.degrees(np.arccos(np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)))
-    elements, counts = np.unique(symbols(species), return_counts=True)
-    hall = spglib.get_spacegroup_type(int(group_tables().hall_number[group])).hall_symbol
+    numbers, counts = np.unique(species, return_counts=True)
+    elements = sorted(zip(symbols(numbers), counts.tolist(), strict=True))
+    names_of_group, operations = _group_lines(group)
     block = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in name)
     lines = [
         f"data_{block}",
         f"_chemical_formula_structural   {formula(species)}",
-        f"_chemical_formula_sum   '{' '.join(f'{e}{n}' for e, n in zip(elements, counts, strict=True))}'",
-        f"_space_group_IT_number   {group}",
-        f"_space_group_name_H-M_alt   '{hermann_mauguin(group)}'",
-        f'_space_group_name_Hall   "{hall}"',
+        f"_chemical_formula_sum   '{' '.join(f'{e}{n}' for e, n in elements)}'",
+        names_of_group,
         *(f"_cell_length_{axis}   {x:.8f}" for axis, x in zip("abc", lengths, strict=True)),
         *(f"_cell_angle_{n}   {x:.8f}" for n, x in zip(("alpha", "beta", "gamma"), angles, strict=True)),
         f"_cell_volume   {abs(np.linalg.det(lattice)):.6f}",
-        "loop_",
-        "  _space_group_symop_id",
-        "  _space_group_symop_operation_xyz",
-        *(f"  {n} '{xyz}'" for n, xyz in enumerate(operations_xyz(group), start=1)),
+        operations,
         "loop_",
         "  _atom_site_label",
         "  _atom_site_type_symbol",
@@ -127,6 +124,24 @@ def cif_text(
         place = f"{multiplicities[number - 1]} {letters[number - 1]}"
         lines.append(f"  {element}{number} {element} {place} {x:.12f} {y:.12f} {z:.12f} 1.0")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _group_lines(space_group: int) -> tuple[str, str]:
+    """Returns what every CIF of a group has in common: lines with its names, and with its operations."""
+    hall = spglib.get_spacegroup_type(int(group_tables().hall_number[space_group])).hall_symbol
+    names = [
+        f"_space_group_IT_number   {space_group}",
+        f"_space_group_name_H-M_alt   '{hermann_mauguin(space_group)}'",
+        f'_space_group_name_Hall   "{hall}"',
+    ]
+    operations = [
+        "loop_",
+        "  _space_group_symop_id",
+        "  _space_group_symop_operation_xyz",
+        *(f"  {n} '{xyz}'" for n, xyz in enumerate(operations_xyz(space_group), start=1)),
+    ]
+    return "\n".join(names), "\n".join(operations)
 
 
 def operations_xyz(space_group: int) -> list[str]:
