@@ -36,15 +36,8 @@ def write_extxyz(
     names: Sequence[str] | None = None,
     cells: Sequence[FullCell] | None = None,
 ) -> None:
-    """Writes the full conventional cells as one extended XYZ file, a frame each."""
-    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
-    frames = []
-    for number, (crystal, (lattice, species, frac_coords, _)) in enumerate(zip(crystals, cells, strict=True)):
-        info: dict[str, str | int | float] = {"space_group": int(crystal.space_group)}
-        if names is not None:
-            info["name"] = names[number]
-        frames.append(write_frame(lattice, symbols(species), frac_coords, info))
-    write_text(path, "".join(frames))
+    """Writes the full conventional cells as one extended XYZ file; see `extxyz_text`."""
+    write_text(path, extxyz_text(crystals, names, cells))
 
 
 def write_json(
@@ -54,17 +47,46 @@ def write_json(
     cells: Sequence[FullCell] | None = None,
 ) -> None:
     """Writes the full conventional cells as a JSON object name -> pymatgen structure."""
-    names = [str(number) for number in range(len(crystals))] if names is None else names
-    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
-    structures = {name: to_pymatgen(*cell[:3]) for name, cell in zip(names, cells, strict=True)}
-    write_text(path, pymatgen_json_text(structures))
+    write_text(path, json_text(crystals, names, cells))
 
 
 def write_poscar(path: str | Path, crystal: Crystal, name: str = "", cell: FullCell | None = None) -> None:
     """Writes the full conventional cell as a POSCAR."""
+    write_text(path, conventional_poscar_text(crystal, name, cell))
+
+
+def extxyz_text(
+    crystals: Sequence[Crystal],
+    names: Sequence[str] | None = None,
+    cells: Sequence[FullCell] | None = None,
+) -> str:
+    """Returns the full conventional cells as extended XYZ, a frame each."""
+    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
+    frames = []
+    for number, (crystal, (lattice, species, frac_coords, _)) in enumerate(zip(crystals, cells, strict=True)):
+        info: dict[str, str | int | float] = {"space_group": int(crystal.space_group)}
+        if names is not None:
+            info["name"] = names[number]
+        frames.append(write_frame(lattice, symbols(species), frac_coords, info))
+    return "".join(frames)
+
+
+def json_text(
+    crystals: Sequence[Crystal],
+    names: Sequence[str] | None = None,
+    cells: Sequence[FullCell] | None = None,
+) -> str:
+    """Returns the full conventional cells as a JSON object name -> pymatgen structure."""
+    names = [str(number) for number in range(len(crystals))] if names is None else names
+    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
+    return pymatgen_json_text({name: to_pymatgen(*cell[:3]) for name, cell in zip(names, cells, strict=True)})
+
+
+def conventional_poscar_text(crystal: Crystal, name: str = "", cell: FullCell | None = None) -> str:
+    """Returns the full conventional cell as a POSCAR."""
     lattice, species, frac_coords, _ = expand_crystal(crystal) if cell is None else cell
     comment = name or f"{formula(species)} {hermann_mauguin(int(crystal.space_group))}"
-    write_text(path, poscar_text(lattice, species, frac_coords, comment))
+    return poscar_text(lattice, species, frac_coords, comment)
 
 
 def cif_text(
