@@ -9,7 +9,6 @@ from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.summary import GroupCheck
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
-ARRAYS_NAME = "structures.npz"
 #: Columns of the file beside the sites, as in `summary.csv`; `status` is the number of the flags.
 COLUMNS = ("volume_per_atom", "shortest_distance", "score_coords", "score_lattice", "valid", "status")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from jaxcrystal.errors import RequestError
 from jaxcrystal.files import claim_folder, write_text
+from jaxcrystal.io.arrays import ARRAYS_NAME
 from jaxcrystal.io.together import write_together
 from jaxcrystal.io.writers import cif_text, conventional_poscar_text, extxyz_text, json_text
-from jaxcrystal.structures.arrays import ARRAYS_NAME, sampled_dataset
+from jaxcrystal.structures.arrays import sampled_dataset
 from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.summary import SUMMARY_NAME, GroupCheck, summary_csv, summary_row
 
