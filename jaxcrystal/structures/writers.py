@@ -1,10 +1,11 @@
 """Writes samples as files, with their summary."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from jaxcrystal.errors import RequestError
-from jaxcrystal.files import claim_folder, write_text
+from jaxcrystal.files import claim_folder
 from jaxcrystal.io.arrays import ARRAYS_NAME
 from jaxcrystal.io.together import write_together
 from jaxcrystal.io.writers import cif_text, conventional_poscar_text, extxyz_text, json_text
@@ -51,12 +52,9 @@ def write_samples(
     """
     out = claim_folder(out)
     rows = [summary_row(sample, check) for sample in samples]
-    write_together(out, _texts(samples, formats))
-    frames = ((f"{x.name}.extxyz", extxyz_text(x.trajectory)) for x in samples if x.trajectory)
-    write_together(out / "trajectories", frames)
     if "npz" in formats:
         sampled_dataset(samples, check).save(out / ARRAYS_NAME)
-    write_text(out / SUMMARY_NAME, summary_csv(rows))
+    write_together(out, chain(_texts(samples, formats), [(SUMMARY_NAME, summary_csv(rows))]))
     return out
 
 
@@ -74,3 +72,5 @@ def _texts(samples: Sequence[Sample], formats: Sequence[str]) -> Iterator[tuple[
             yield f"{sample.name}.cif", cif_text(sample.crystal, sample.letters, sample.name, sample.cell)
         if "poscar" in formats:
             yield f"{sample.name}.vasp", conventional_poscar_text(sample.crystal, sample.name, sample.cell)
+        if sample.trajectory:
+            yield f"trajectories/{sample.name}.extxyz", extxyz_text(sample.trajectory)

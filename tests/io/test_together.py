@@ -24,8 +24,23 @@ def test_nothing_makes_no_folder(tmp_path) -> None:
     assert not (tmp_path / "folder").exists()
 
 
+def test_places_are_taken_in_order(tmp_path, monkeypatch) -> None:
+    """So that the last file marks a complete folder."""
+    taken = []
+    real = os.replace
+
+    def noted(source: object, place: object) -> None:
+        taken.append(str(place))
+        real(source, place)
+
+    monkeypatch.setattr(os, "replace", noted)
+    names = ["b", "below/c", "a", "summary.csv"]
+    write_together(tmp_path, [(name, name) for name in names])
+    assert taken == [str(tmp_path / name) for name in names]
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_none_of_them(tmp_path, monkeypatch, call) -> None:
+def test_a_full_disk_leaves_whole_files_only(tmp_path, monkeypatch, call) -> None:
     calls = []
     real = getattr(os, call)
 
@@ -38,7 +53,5 @@ def test_a_full_disk_leaves_none_of_them(tmp_path, monkeypatch, call) -> None:
     monkeypatch.setattr(os, call, full)
     with pytest.raises(DataError, match=r"cannot write .*\.cif: No space left on device"):
         write_together(tmp_path, [(f"{n}.cif", "x") for n in range(5)])
-    whole = [path for path in tmp_path.iterdir() if not path.name.endswith(".part")]
-    assert [path for path in tmp_path.iterdir() if path not in whole] == []
-    assert len(whole) == (0 if call == "fsync" else 2)
-    assert {path.read_text() for path in whole} <= {"x"}
+    whole = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert whole == ({} if call == "fsync" else {"0.cif": "x", "1.cif": "x"})
