@@ -1,12 +1,15 @@
 """Runs one function over many structures: in this process, in several, or on a cluster."""
 
 import multiprocessing
+import os
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -97,8 +100,7 @@ def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result
 def _in_processes(
     function: Callable[[Item], Result], chunks: list[list[Item]], processes: int
 ) -> Iterator[list[Result]]:
-    # spawn: a fork of a process in which JAX has started threads can hang.
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    pool = _pool(processes, _end_with_parent)
     waiting: deque[Future[list[Result]]] = deque()
     try:
         for chunk in chunks:
@@ -114,6 +116,92 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Workers(Generic[Item]):
+    """Processes that work off tasks while this one goes on: `with Workers(function, 2) as workers: ...`.
+
+    The end of the block waits for all that was given, also after an error or Ctrl-C. Processes
+    of a parent that was killed end by themselves.
+
+    Args:
+      function: of one task, for its effect; defined at the top of a module.
+      count: processes; 0: each task is done when it is given, by this one.
+    """
+
+    def __init__(self, function: Callable[[Item], None], count: int) -> None:
+        self._function = function
+        self._count = count
+        self._waiting: deque[Future[None]] = deque()
+        self._pool = _pool(count, _start_worker) if count else None
+        if self._pool is not None:
+            for _ in range(count):  # they start, and import what the function needs, meanwhile
+                self._pool.submit(_ready, function)
+
+    def give(self, task: Item) -> None:
+        """Hands over a task; waits while there are two for each process, so that memory does not grow.
+
+        Raises:
+          DataError: a process died.
+          Exception: what the function raised for an earlier task.
+        """
+        if self._pool is None:
+            self._function(task)
+            return
+        while self._waiting and (len(self._waiting) >= 2 * self._count or self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._function, task))
+
+    def __enter__(self) -> "Workers[Item]":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._pool is None:
+            return
+        try:
+            while kind is None and self._waiting:
+                self._waiting.popleft().result()
+        except BrokenProcessPool as broken:
+            raise _died(broken) from broken
+        finally:
+            self._pool.shutdown(wait=True)
+        if isinstance(error, BrokenProcessPool):
+            raise _died(error) from error
+
+
+def _died(error: BrokenProcessPool) -> DataError:
+    return DataError(
+        "a worker process died (out of memory, a crash in a library, or a script that does not call this "
+        'under `if __name__ == "__main__":`); what is complete is kept'
+    )
+
+
+def _pool(count: int, start: Callable[[], None]) -> ProcessPoolExecutor:
+    # spawn: a fork of a process in which JAX has started threads can hang.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=context, initializer=start)
+
+
+def _ready(function: Callable[..., Any]) -> None:
+    """Does nothing; the process has imported the function's module to get here."""
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches all processes of a terminal: the parent says when the work ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is no more: the queue that it waits at has no end of its own."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def require_scheduler(address: str) -> None:

@@ -1,13 +1,16 @@
 """Order, progress and failures of parallel work."""
 
 import os
+import subprocess
 import sys
+import time
 import warnings
+from pathlib import Path
 
 import pytest
 
 from jaxcrystal.errors import DataError, JaxcrystalError
-from jaxcrystal.workers import map_structures, require_scheduler, stream_structures
+from jaxcrystal.workers import Workers, map_structures, require_scheduler, stream_structures
 
 
 def square(number: int) -> int:
@@ -119,3 +122,105 @@ def test_on_a_cluster() -> None:
                 map_structures(refuse, numbers, dask=cluster.scheduler_address)
     assert found == [n * n for n in numbers]
     assert "\n" not in str(caught.value)
+
+
+def append(task: tuple[str, int]) -> None:
+    path, number = task
+    if number < 0:
+        raise DataError(f"{number} is refused")
+    with open(path, "a") as file:
+        file.write(f"{number} {os.getpid()}\n")
+
+
+def append_or_die(task: tuple[str, int]) -> None:
+    if task[1] == 3:
+        os._exit(3)
+    append(task)
+
+
+def written(path) -> list[tuple[int, int]]:
+    return [tuple(map(int, line.split())) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_workers_do_every_task(count, tmp_path) -> None:
+    with Workers(append, count) as workers:
+        for number in range(20):
+            workers.give((str(tmp_path / "out"), number))
+    numbers, processes = zip(*written(tmp_path / "out"), strict=True)
+    assert sorted(numbers) == list(range(20))
+    assert (os.getpid() in processes) == (count == 0)
+    assert len(set(processes)) <= max(count, 1)
+
+
+def give_all(function, count: int, path, numbers, then: BaseException | None = None) -> None:
+    with Workers(function, count) as workers:
+        for number in numbers:
+            workers.give((str(path), number))
+        if then is not None:
+            raise then
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_error_of_a_task_is_raised(count, tmp_path) -> None:
+    with pytest.raises(DataError, match="-1 is refused"):
+        give_all(append, count, tmp_path / "out", [0, -1])
+    assert [number for number, _ in written(tmp_path / "out")] == [0]
+
+
+def test_what_was_given_is_done_when_the_parent_stops(tmp_path) -> None:
+    """Ctrl-C while the next task is made."""
+    with pytest.raises(KeyboardInterrupt):
+        give_all(append, 1, tmp_path / "out", [0, 1], KeyboardInterrupt())
+    assert [number for number, _ in written(tmp_path / "out")] == [0, 1]
+
+
+def test_a_worker_that_dies_is_one_line(tmp_path) -> None:
+    with pytest.raises(DataError, match="a worker process died") as error:
+        give_all(append_or_die, 1, tmp_path / "out", range(20))
+    assert "\n" not in str(error.value)
+    assert [number for number, _ in written(tmp_path / "out")] == [0, 1, 2]
+
+
+_PARENT = """
+import os, sys, time
+from jaxcrystal.workers import Workers, map_structures, require_scheduler, stream_structures
+from tests.test_workers import append
+if __name__ == "__main__":
+    workers = Workers(append, 2)
+    for number in range(20):
+        workers.give((sys.argv[1], number))
+    print("given", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_of_a_killed_parent_end(tmp_path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "parent.py").write_text(_PARENT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(out)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "given\n"
+    workers = {process for _, process in written(out)}
+    assert workers
+    parent.kill()
+    parent.communicate()
+    for process in workers:
+        # Ended, or never waited for by whoever inherits it.
+        while _runs(process):
+            time.sleep(0.05)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -37,10 +37,10 @@ examples:
 The folder given with --out gets parts/00000, parts/00001, ..., each written when its
 crystals are finished: structures and summary.csv. A run that was stopped or killed goes on
 with the same command. At the end summary.csv beside them holds all rows: id, formula, Wyckoff
-letters, group asked for and group that spglib finds (tolerance 0.1 Å; strict: 0.01 Å),
-lattice (Å, degrees), volume per atom (Å³), shortest distance between two atoms (Å), size
-of the final scores (coordinates in 1/Å, lattice), valid (ran to the end, no two atoms nearer
-than 0.5 Å), and status."""
+letters, group asked for and group that spglib finds (tolerance 0.1 Å; with --strict also
+that at 0.01 Å; empty where it was not looked for), lattice (Å, degrees), volume per atom
+(Å³), shortest distance between two atoms (Å), size of the final scores (coordinates in
+1/Å, lattice), valid (ran to the end, no two atoms nearer than 0.5 Å), and status."""
 
 
 def add(commands: Commands) -> None:
@@ -137,7 +137,19 @@ def add(commands: Commands) -> None:
         "--format",
         default="cif",
         metavar="NAME,...",
-        help="some of cif, extxyz, json, poscar; cif and poscar are one file a crystal",
+        help="some of cif, extxyz, json, npz, poscar; cif and poscar are one file a crystal. npz: arrays, as "
+        "`jaxcrystal prepare` writes them, in one file for each part, which then holds 1024 crystals",
+    )
+    groups = output.add_mutually_exclusive_group()
+    groups.add_argument(
+        "--strict",
+        action="store_true",
+        help="also look for the space group with a tolerance of 0.01 Å (found_group_strict)",
+    )
+    groups.add_argument(
+        "--no-audit",
+        action="store_true",
+        help="do not look for the space group of the crystals, which takes the most time of writing them",
     )
     output.add_argument(
         "--trajectory",
@@ -189,6 +201,13 @@ def add(commands: Commands) -> None:
         help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU); changes "
         "memory and speed, and results by rounding only",
     )
+    how.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that finish, check and write crystals beside the devices; 0: none, in this one "
+        "(default: one a CPU, at most 8, on a GPU; 1 on a CPU)",
+    )
     add_host_options(parser)
     parser.set_defaults(run=run)
 
@@ -204,6 +223,8 @@ def run(arguments: argparse.Namespace) -> int:
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
     cond = {} if arguments.cond is None else parse_conditions(arguments.cond)
+    if arguments.workers is not None and arguments.workers < 0:
+        raise RequestError(f"--workers is {arguments.workers}; it must not be negative")
     if not arguments.tau >= 0:
         raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
     if arguments.out is None and not arguments.plan:
@@ -223,7 +244,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.sampling.sample import unseen_elements
     from jaxcrystal.sampling.stream import require_conditions
     from jaxcrystal.structures.folder import summary_rows
-    from jaxcrystal.structures.summary import describe
+    from jaxcrystal.structures.summary import GroupCheck, describe
 
     model = model_of(arguments)
     require_conditions(model, list(cond))
@@ -241,7 +262,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(str(error)) from error
     plan = make_plan(requests, model.letters, arguments.seed)
     candidates = make_candidates(plan.orders, plan.counts, model.letters, arguments.seed, cond)
-    settings = RunSettings(config, arguments.seed, arguments.batch_size, formats)
+    check: GroupCheck = "none" if arguments.no_audit else "strict" if arguments.strict else "usual"
+    settings = RunSettings(config, arguments.seed, arguments.batch_size, formats, check, arguments.workers)
     work = describe_work(candidates, model, config, arguments.batch_size, jax.process_count())
     if arguments.plan:
         print("\n\n".join([*plan.notes, *([] if plan.notes else [plan.describe()]), work]))

@@ -1,7 +1,6 @@
 """Stores prepared structures as one compact file of arrays."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -14,14 +13,11 @@ from jaxtyping import Bool, Float, Int
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically
+from jaxcrystal.io.arrays import COLUMN, FORMAT, VERSION, load_arrays
 from jaxcrystal.symmetry.crystals import build_crystal
 from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
-FORMAT = "jaxcrystal-dataset"
-VERSION = 1
 _ENERGIES = ("formation_energy_per_atom", "e_above_hull")
-#: Name of an array in the file that is a column of the source.
-_COLUMN = "column/"
 _PER_STRUCTURE = (
     "ids",
     "space_group",
@@ -148,7 +144,7 @@ class Dataset:
         arrays = {name: getattr(self, name) for name in (*_PER_STRUCTURE, *_PER_SITE)}
         arrays["species"] = self.species.astype(np.uint8)
         arrays["letters"] = self.letters.astype(np.uint8)
-        arrays |= {_COLUMN + name: column for name, column in self.columns.items()}
+        arrays |= {COLUMN + name: column for name, column in self.columns.items()}
         arrays["format"] = np.array([FORMAT, str(VERSION), json.dumps(self.info)])
         write_atomically(path, lambda file: np.savez_compressed(file, **arrays), overwrite)
 
@@ -159,30 +155,14 @@ class Dataset:
         Raises:
           DataError: no such file, not a data set, or one of another version.
         """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
-        except FileNotFoundError:
-            raise DataError(f"{path} does not exist; `jaxcrystal prepare` writes such files") from None
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is not a prepared data set (or is damaged): {error}") from error
-        label = arrays.pop("format", np.array([]))
-        if label.shape != (3,) or label[0] != FORMAT:
-            raise DataError(f"{path} is not a prepared data set: make one with `jaxcrystal prepare`")
-        if label[1] != str(VERSION):
-            raise DataError(
-                f"{path} has format version {label[1]}, this jaxcrystal reads {VERSION}: "
-                "prepare it again with this version"
-            )
+        arrays, info = load_arrays(path)
         columns = {
-            name.removeprefix(_COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(_COLUMN)
+            name.removeprefix(COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(COLUMN)
         }
         missing = {f.name for f in fields(cls)} - {"info", "columns"} - set(arrays)
         if missing:
             raise DataError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
-        arrays["species"] = arrays["species"].astype(np.int32)
-        arrays["letters"] = arrays["letters"].astype(np.int32)
-        return cls(**arrays, columns=columns, info=json.loads(str(label[2])))
+        return cls(**arrays, columns=columns, info=info)
 
 
 @dataclass(frozen=True, eq=False)

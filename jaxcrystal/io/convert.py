@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,17 +48,28 @@ def to_ase(
 
 def symbols(species: Int[np.ndarray, " atoms"] | Sequence[int]) -> list[str]:
     """Returns the element symbols of atomic numbers."""
-    from pymatgen.core import Element
-
-    return [Element.from_Z(int(number)).symbol for number in species]
+    return [_symbol(int(number)) for number in species]
 
 
 def formula(species: Int[np.ndarray, " atoms"]) -> str:
     """Returns the reduced formula of the atoms of a cell, such as `BaTiO3`."""
+    numbers, counts = np.unique(np.asarray(species, int), return_counts=True)
+    return _reduced_formula(tuple(numbers.tolist()), tuple(counts.tolist()))
+
+
+@cache
+def _symbol(number: int) -> str:
+    from pymatgen.core import Element
+
+    return str(Element.from_Z(number).symbol)
+
+
+@lru_cache(maxsize=4096)
+def _reduced_formula(numbers: tuple[int, ...], counts: tuple[int, ...]) -> str:
     from pymatgen.core import Composition
 
-    names, counts = np.unique(symbols(species), return_counts=True)
-    return str(Composition(dict(zip(names.tolist(), counts.tolist(), strict=True))).reduced_formula)
+    ordered = sorted(zip(symbols(numbers), counts, strict=True))
+    return str(Composition(dict(ordered)).reduced_formula)
 
 
 def poscar_text(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxcrystal.errors import DataError
+from jaxcrystal.io.arrays import parse_sites
 from jaxcrystal.io.checks import checked
 from jaxcrystal.io.cif import parse_cif
 from jaxcrystal.io.document_structures import parse_document
@@ -39,8 +40,8 @@ def read_structures(
 
     Args:
       sources: files (CIF, CSV with a column of CIF, extxyz, POSCAR, JSON of pymatgen and
-        others; each also compressed, or in a zip archive), folders, which are searched
-        through, or `aflow`.
+        others; each also compressed, or in a zip archive; `.npz` of `prepare`), folders, which
+        are searched through, of `.npz` for `structures.npz` only, or `aflow`.
 
     Raises:
       DataError: a source does not exist or is of no known kind.
@@ -120,6 +121,8 @@ def parse(record: Record) -> "Structure":
         return parse_poscar(record.content).to_pymatgen()
     if record.kind == "extxyz":
         return parse_frame(record.content).to_pymatgen()
+    if record.kind == "sites":
+        return parse_sites(record.content)
     if record.kind == "json":
         return _parse_pymatgen(record.content)
     if record.kind in KINDS:

@@ -28,8 +28,8 @@ class Record:
 
     Attributes:
       source_id: its name: an identifier of the source, or file name and place in it.
-      kind: `cif`, `poscar`, `extxyz`, `aflow`, one of `documents.KINDS`, or `error`.
-      content: text, JSON object, index (`aflow`) or what is wrong (`error`).
+      kind: `cif`, `poscar`, `extxyz`, `sites`, `aflow`, one of `documents.KINDS`, or `error`.
+      content: text, JSON object, arrays (`sites`), index (`aflow`) or what is wrong (`error`).
       properties: numbers that the source gives with it, by name; energies are in eV per atom.
     """
 

@@ -15,6 +15,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path, PurePath
 
 from jaxcrystal.errors import DataError
+from jaxcrystal.io.arrays import ARRAYS_NAME, array_records
 from jaxcrystal.io.documents import document_records
 from jaxcrystal.io.extxyz import split_frames
 from jaxcrystal.io.poscar import has_cell, split_poscars
@@ -24,7 +25,7 @@ from jaxcrystal.io.text import COMPRESSED, as_text, clean, open_text
 
 KNOWN = (
     ".cif, .csv, .extxyz, .xyz, POSCAR, CONTCAR, .vasp, .json, .jsonl, each also with .gz, .bz2, .xz; "
-    ".zip of these"
+    ".zip of these; .npz of `jaxcrystal prepare`"
 )
 _SUFFIXES = {
     ".cif": "cif", ".mcif": "cif", ".csv": "csv", ".tsv": "csv", ".extxyz": "extxyz", ".xyz": "extxyz",
@@ -71,7 +72,9 @@ def kind_of(name: str) -> str | None:
     suffix = PurePath(plain).suffix.lower()
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix] if suffix != ".zip" or plain == path.name else None
-    return "poscar" if _POSCAR.fullmatch(plain) else None
+    if _POSCAR.fullmatch(plain):
+        return "poscar"
+    return "npz" if path.suffix.lower() == ".npz" else None
 
 
 def files_of(source: Path, skipped: Skipped) -> list[tuple[str, Path]]:
@@ -113,7 +116,7 @@ def files_of(source: Path, skipped: Skipped) -> list[tuple[str, Path]]:
 def _why_not(name: str, opened: Callable[[], TextIOWrapper]) -> str:
     """Returns why a file of a folder or an archive is passed over; nothing if it is not."""
     kind = kind_of(name)
-    if kind is None:
+    if kind is None or (kind == "npz" and name != ARRAYS_NAME):  # arrays of anything
         return "unknown kind"
     if kind == "zip":
         return "an archive: give it by itself"
@@ -159,11 +162,12 @@ def file_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
       path: of the file.
       skipped: gets the file if it holds no structure at all, and what is passed over in archives.
     """
-    if kind_of(path.name) != "zip":
+    kind = kind_of(path.name)
+    if kind not in ("zip", "npz"):
         yield from _records_or_none(name, lambda: open_text(path), str(path), name, skipped)
         return
     try:
-        yield from _zip_records(name, path, skipped)
+        yield from _zip_records(name, path, skipped) if kind == "zip" else array_records(path)
     except _READ_ERRORS as error:
         yield Record(name, "error", f"reading {path} stopped: {error}")
 
@@ -180,7 +184,7 @@ def _zip_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
                 continue
             opened = functools.partial(_member, archive, member)
             shown = f"{name}/{member}"
-            why = _why_not(member, opened)
+            why = _why_not(member, opened) if kind_of(member) != "npz" else "unknown kind"
             if why:
                 skipped.reasons[shown] = why
             else:

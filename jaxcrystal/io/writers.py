@@ -5,6 +5,7 @@ Writers take the full cell too, where it has been made before: it is made here o
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +36,8 @@ def write_extxyz(
     names: Sequence[str] | None = None,
     cells: Sequence[FullCell] | None = None,
 ) -> None:
-    """Writes the full conventional cells as one extended XYZ file, a frame each."""
-    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
-    frames = []
-    for number, (crystal, (lattice, species, frac_coords, _)) in enumerate(zip(crystals, cells, strict=True)):
-        info: dict[str, str | int | float] = {"space_group": int(crystal.space_group)}
-        if names is not None:
-            info["name"] = names[number]
-        frames.append(write_frame(lattice, symbols(species), frac_coords, info))
-    write_text(path, "".join(frames))
+    """Writes the full conventional cells as one extended XYZ file; see `extxyz_text`."""
+    write_text(path, extxyz_text(crystals, names, cells))
 
 
 def write_json(
@@ -53,17 +47,46 @@ def write_json(
     cells: Sequence[FullCell] | None = None,
 ) -> None:
     """Writes the full conventional cells as a JSON object name -> pymatgen structure."""
-    names = [str(number) for number in range(len(crystals))] if names is None else names
-    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
-    structures = {name: to_pymatgen(*cell[:3]) for name, cell in zip(names, cells, strict=True)}
-    write_text(path, pymatgen_json_text(structures))
+    write_text(path, json_text(crystals, names, cells))
 
 
 def write_poscar(path: str | Path, crystal: Crystal, name: str = "", cell: FullCell | None = None) -> None:
     """Writes the full conventional cell as a POSCAR."""
+    write_text(path, conventional_poscar_text(crystal, name, cell))
+
+
+def extxyz_text(
+    crystals: Sequence[Crystal],
+    names: Sequence[str] | None = None,
+    cells: Sequence[FullCell] | None = None,
+) -> str:
+    """Returns the full conventional cells as extended XYZ, a frame each."""
+    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
+    frames = []
+    for number, (crystal, (lattice, species, frac_coords, _)) in enumerate(zip(crystals, cells, strict=True)):
+        info: dict[str, str | int | float] = {"space_group": int(crystal.space_group)}
+        if names is not None:
+            info["name"] = names[number]
+        frames.append(write_frame(lattice, symbols(species), frac_coords, info))
+    return "".join(frames)
+
+
+def json_text(
+    crystals: Sequence[Crystal],
+    names: Sequence[str] | None = None,
+    cells: Sequence[FullCell] | None = None,
+) -> str:
+    """Returns the full conventional cells as a JSON object name -> pymatgen structure."""
+    names = [str(number) for number in range(len(crystals))] if names is None else names
+    cells = [expand_crystal(crystal) for crystal in crystals] if cells is None else cells
+    return pymatgen_json_text({name: to_pymatgen(*cell[:3]) for name, cell in zip(names, cells, strict=True)})
+
+
+def conventional_poscar_text(crystal: Crystal, name: str = "", cell: FullCell | None = None) -> str:
+    """Returns the full conventional cell as a POSCAR."""
     lattice, species, frac_coords, _ = expand_crystal(crystal) if cell is None else cell
     comment = name or f"{formula(species)} {hermann_mauguin(int(crystal.space_group))}"
-    write_text(path, poscar_text(lattice, species, frac_coords, comment))
+    return poscar_text(lattice, species, frac_coords, comment)
 
 
 def cif_text(
@@ -94,23 +117,19 @@ def cif_text(
     lengths = np.linalg.norm(lattice, axis=1)
     unit = lattice / lengths[:, None]
     angles = np.degrees(np.arccos(np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)))
-    elements, counts = np.unique(symbols(species), return_counts=True)
-    hall = spglib.get_spacegroup_type(int(group_tables().hall_number[group])).hall_symbol
+    numbers, counts = np.unique(species, return_counts=True)
+    elements = sorted(zip(symbols(numbers), counts.tolist(), strict=True))
+    names_of_group, operations = _group_lines(group)
     block = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in name)
     lines = [
         f"data_{block}",
         f"_chemical_formula_structural   {formula(species)}",
-        f"_chemical_formula_sum   '{' '.join(f'{e}{n}' for e, n in zip(elements, counts, strict=True))}'",
-        f"_space_group_IT_number   {group}",
-        f"_space_group_name_H-M_alt   '{hermann_mauguin(group)}'",
-        f'_space_group_name_Hall   "{hall}"',
+        f"_chemical_formula_sum   '{' '.join(f'{e}{n}' for e, n in elements)}'",
+        names_of_group,
         *(f"_cell_length_{axis}   {x:.8f}" for axis, x in zip("abc", lengths, strict=True)),
         *(f"_cell_angle_{n}   {x:.8f}" for n, x in zip(("alpha", "beta", "gamma"), angles, strict=True)),
         f"_cell_volume   {abs(np.linalg.det(lattice)):.6f}",
-        "loop_",
-        "  _space_group_symop_id",
-        "  _space_group_symop_operation_xyz",
-        *(f"  {n} '{xyz}'" for n, xyz in enumerate(operations_xyz(group), start=1)),
+        operations,
         "loop_",
         "  _atom_site_label",
         "  _atom_site_type_symbol",
@@ -127,6 +146,24 @@ def cif_text(
         place = f"{multiplicities[number - 1]} {letters[number - 1]}"
         lines.append(f"  {element}{number} {element} {place} {x:.12f} {y:.12f} {z:.12f} 1.0")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def _group_lines(space_group: int) -> tuple[str, str]:
+    """Returns what every CIF of a group has in common: lines with its names, and with its operations."""
+    hall = spglib.get_spacegroup_type(int(group_tables().hall_number[space_group])).hall_symbol
+    names = [
+        f"_space_group_IT_number   {space_group}",
+        f"_space_group_name_H-M_alt   '{hermann_mauguin(space_group)}'",
+        f'_space_group_name_Hall   "{hall}"',
+    ]
+    operations = [
+        "loop_",
+        "  _space_group_symop_id",
+        "  _space_group_symop_operation_xyz",
+        *(f"  {n} '{xyz}'" for n, xyz in enumerate(operations_xyz(space_group), start=1)),
+    ]
+    return "\n".join(names), "\n".join(operations)
 
 
 def operations_xyz(space_group: int) -> list[str]:

@@ -8,7 +8,6 @@ import numpy as np
 from jaxcrystal.crystal import Crystal, bucket_of, pad_and_stack
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.model import load_model
 from jaxcrystal.requests.orders import Order
 from jaxcrystal.symmetry.crystals import build_crystal, letter_indices
 
@@ -123,6 +122,8 @@ def templates(
     if len({order.mode == "free" for order in orders}) > 1:
         raise RequestError("free and constrained sites need a program each: give their orders apart")
     if frequencies is None:
+        from jaxcrystal.model import load_model  # with flax, which processes that only write need not have
+
         draws_letters = any(order.mode == "auto" for order in orders)
         frequencies = load_model().letters if draws_letters else LetterFrequencies({})
     candidates = make_candidates(orders, counts, frequencies, seed)

@@ -11,32 +11,53 @@ import jax
 import numpy as np
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
-from jaxcrystal.sampling.run_folder import RunFolder, cut_in_parts, digest
+from jaxcrystal.sampling.parts import Part, without_padding, write_part
+from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, cut_in_parts, digest
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
-from jaxcrystal.structures.finished import Sample
+from jaxcrystal.structures.finished import Drawn
+from jaxcrystal.structures.summary import GroupCheck
+from jaxcrystal.workers import Workers
 
 #: Seconds between two checks of what the other processes have written.
 _WAIT = 0.5
+#: Up to so many parts, starting a worker process takes longer than the work.
+_FEW = 2
+#: Worker processes that are started unasked: eight finish thousands of crystals a second.
+_MOST_WORKERS = 8
+#: Structures of a part that is one file of arrays, which holds many as quickly as few.
+ARRAYS_PART_SIZE = 1024
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run samples and writes; structures depend on all of it but the formats.
+    """How a run samples and writes; structures depend on config, seed and batch size alone.
 
     Attributes:
       config: of the sampler.
       seed: 0 to 2³² - 1.
       batch_size: structures computed together on each device; None: what suits it.
       formats: some of `writers.FORMATS`.
+      check: which groups of the structures are looked for: `usual`, `strict` or `none`.
+      workers: processes that finish and write structures beside the devices; 0: this process does
+        it; None: one for each CPU, at most 8, beside an accelerator, and one where CPUs are the
+        devices. Two parts or fewer are written by this process.
     """
 
     config: LangevinConfig
     seed: int = 0
     batch_size: int | None = None
     formats: tuple[str, ...] = ("cif",)
+    check: GroupCheck = "usual"
+    workers: int | None = None
+
+    @property
+    def part_size(self) -> int:
+        """Structures of a part of the folder."""
+        return ARRAYS_PART_SIZE if self.formats == ("npz",) else PART_SIZE
 
 
 def open_run(
@@ -79,7 +100,7 @@ def sample_to_folder(
     Raises:
       DataError: the folder cannot be written.
     """
-    parts = cut_in_parts(candidates)
+    parts = cut_in_parts(candidates, settings.part_size)
     process, processes = jax.process_index(), jax.process_count()
     ours = range(process, len(parts), processes)
     missing = [part for part in ours if not folder.has(part)]
@@ -87,21 +108,41 @@ def sample_to_folder(
     todo = [candidate for part in missing for candidate in parts[part]]
     total = sum(len(parts[part]) for part in ours)
     counts = {shape: len(members) for shape, members in by_shape(candidates).items()}
-    stream = sample_stream(todo, model, settings.seed, settings.config, settings.batch_size, counts=counts)
-    finished: dict[int, dict[int, Sample]] = defaultdict(dict)
+    # What is finished in a worker is the same to the last bit as what is finished here.
+    stream = sample_stream(
+        *(todo, model, settings.seed, settings.config, settings.batch_size),
+        finished=without_padding,
+        counts=counts,
+    )
+    drawn: dict[int, dict[int, Drawn]] = defaultdict(dict)
     bar = progress_bar(stream, total, total - len(todo), disable=not progress)
-    for candidate, sample in bar:
-        part = part_of[candidate.place]
-        finished[part][candidate.place] = sample
-        if len(finished[part]) == len(parts[part]):
-            samples = finished.pop(part)
-            folder.write(part, [samples[member.place] for member in parts[part]], settings.formats)
+    with Workers(write_part, _num_workers(settings, len(missing))) as workers:
+        for candidate, row in bar:
+            part = part_of[candidate.place]
+            drawn[part][candidate.place] = row
+            if len(drawn[part]) == len(parts[part]):
+                rows = drawn.pop(part)
+                ordered = [rows[member.place] for member in parts[part]]
+                merge_distance = model.graph.merge_distance
+                workers.give(
+                    Part(
+                        *(folder, part, parts[part], ordered, merge_distance),
+                        *(settings.formats, settings.check),
+                    )
+                )
     if process == 0 and not folder.complete:
         while not all(map(folder.has, range(len(parts)))):
             time.sleep(_WAIT)
         folder.finish(len(parts))
     while not folder.complete:
         time.sleep(_WAIT)
+
+
+def _num_workers(settings: RunSettings, parts: int) -> int:
+    if parts <= _FEW:
+        return 0
+    usual = 1 if jax.default_backend() == "cpu" else min(num_cpus(), _MOST_WORKERS)
+    return min(usual if settings.workers is None else settings.workers, parts)
 
 
 def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettings) -> dict[str, object]:
@@ -118,4 +159,16 @@ def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettin
         "batch_size": settings.batch_size,
         "platform": jax.default_backend(),
         "formats": list(settings.formats),
-    } | ({"cond": dict(candidates[0].cond)} if candidates and candidates[0].cond else {})
+    } | _unusual(candidates, settings)
+
+
+def _unusual(candidates: Sequence[Candidate], settings: RunSettings) -> dict[str, object]:
+    """Returns what not every run has; runs of earlier versions without it can go on."""
+    found: dict[str, object] = {}
+    if candidates and candidates[0].cond:
+        found["cond"] = dict(candidates[0].cond)
+    if settings.part_size != PART_SIZE:
+        found["part_size"] = settings.part_size
+    if settings.check != "usual":
+        found["check"] = settings.check
+    return found

@@ -22,7 +22,7 @@ from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
 from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.folder import RUN_NAME
-from jaxcrystal.structures.summary import SUMMARY_NAME, read_summary, summary_csv
+from jaxcrystal.structures.summary import SUMMARY_NAME, GroupCheck, read_summary, summary_csv
 from jaxcrystal.structures.writers import write_samples
 
 FORMAT = "jaxcrystal-run-1"
@@ -30,10 +30,10 @@ FORMAT = "jaxcrystal-run-1"
 PART_SIZE = 32
 
 
-def cut_in_parts(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+def cut_in_parts(candidates: Sequence[Candidate], size: int = PART_SIZE) -> list[list[Candidate]]:
     """Returns the structures of each part: of one shape as far as possible, in the order of the sampler."""
     ordered = [candidate for members in by_shape(candidates).values() for candidate in members]
-    return [ordered[first : first + PART_SIZE] for first in range(0, len(ordered), PART_SIZE)]
+    return [ordered[first : first + size] for first in range(0, len(ordered), size)]
 
 
 def digest(candidates: Sequence[Candidate]) -> str:
@@ -77,8 +77,10 @@ class RunFolder:
         """Returns whether a part is there; it is whole then."""
         return self._part(part).exists()
 
-    def write(self, part: int, samples: Sequence[Sample], formats: Sequence[str]) -> None:
-        """Writes a part, whole or not at all.
+    def write(
+        self, part: int, samples: Sequence[Sample], formats: Sequence[str], check: GroupCheck = "usual"
+    ) -> None:
+        """Writes a part, whole or not at all; see `writers.write_samples`.
 
         Raises:
           DataError: it cannot be written.
@@ -87,7 +89,7 @@ class RunFolder:
         temporary = place.with_name(f".{place.name}.part")
         try:
             shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-            write_samples(samples, temporary, formats)
+            write_samples(samples, temporary, formats, check)
             os.rename(temporary, place)
         except OSError as error:
             raise DataError(f"cannot write {place}: {error.strerror or error}") from error

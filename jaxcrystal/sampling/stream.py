@@ -2,20 +2,22 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
 from jaxcrystal.sampling.programs import Programs, is_out_of_memory
-from jaxcrystal.structures.finished import Drawn, Sample, finish
+from jaxcrystal.structures.finished import Drawn, finish
 
 
 def sample_stream(
@@ -25,8 +27,9 @@ def sample_stream(
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     random_start: bool = False,
+    finished: Callable[[Candidate, Crystal, Drawn, float], Any] = finish,
     counts: Mapping[Shape, int] | None = None,
-) -> Iterator[tuple[Candidate, Sample]]:
+) -> Iterator[tuple[Candidate, Any]]:
     """Yields finished structures, shape by shape, a batch behind the devices.
 
     A batch that does not fit the memory of a device is cut in half, and so are those after it.
@@ -38,6 +41,7 @@ def sample_stream(
       config: sampler settings.
       batch_size: rows of every batch on each device.
       random_start: yield what sampling would start from.
+      finished: makes what is yielded beside each candidate: by default, its `Sample`.
       counts: structures of each shape in the whole run, of which the rows of a batch follow; default:
         of these candidates. Give them where a part of a run is to have the bits that it has in all of it.
 
@@ -90,13 +94,13 @@ def sample_stream(
                         zip(batch.candidates, batch.crystals, strict=True)
                     ):
                         drawn = output.row(row)
-                        yield candidate, finish(candidate, template, drawn, model.graph.merge_distance)
+                        yield candidate, finished(candidate, template, drawn, model.graph.merge_distance)
             running = started
 
 
 def progress_bar(
-    stream: Iterator[tuple[Candidate, Sample]], total: int, done: int = 0, disable: bool = False
-) -> Iterator[tuple[Candidate, Sample]]:
+    stream: Iterator[tuple[Candidate, Any]], total: int, done: int = 0, disable: bool = False
+) -> Iterator[tuple[Candidate, Any]]:
     """Shows a bar with structures/s and the time left while structures come.
 
     Args:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError, one_line
+from jaxcrystal.io.arrays import ARRAYS_NAME
 from jaxcrystal.io.checks import atomic_numbers, checked
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import Record, read, read_records
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Places of one crystal in a folder of the sampler, the most exact first.
 _SUFFIXES = (".cif", ".cif.gz", ".vasp", ".vasp.gz")
-_JOINT = ("structures.json", "structures.json.gz")
+_JOINT = ("structures.json", "structures.json.gz", ARRAYS_NAME)
 _FRAMES = ("structures.extxyz", "structures.extxyz.gz")
 #: From so many records on, they are parsed in several processes: 2 ms each, while a process
 #: takes more than a second to start.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.structures.finished import STATUS_WORDS, Sample
@@ -34,13 +35,19 @@ COLUMNS = (
     "status",
 )
 Row = Mapping[str, str]
+#: Which groups are looked for: that at 0.1 Å, that at 0.01 Å too, or none.
+GroupCheck = Literal["usual", "strict", "none"]
 
 
-def summary_row(sample: Sample) -> dict[str, str]:
+def summary_row(sample: Sample, check: GroupCheck = "usual") -> dict[str, str]:
     """Returns the row of one crystal.
 
     Lengths and the shortest distance are in Å, angles in degrees, volume in Å³ an atom,
     scores in 1/Å and in the inverse of a lattice parameter.
+
+    Args:
+      sample: the crystal.
+      check: which groups are looked for; those that are not are empty.
     """
     lengths, angles = sample.lengths_angles
     values = (
@@ -48,8 +55,8 @@ def summary_row(sample: Sample) -> dict[str, str]:
         sample.formula,
         sample.wyckoff,
         str(sample.space_group),
-        str(sample.found_group),
-        str(sample.found_group_strict),
+        "" if check == "none" else str(sample.found_group),
+        str(sample.found_group_strict) if check == "strict" else "",
         *(f"{x:.4f}" for x in lengths),
         *(f"{x:.3f}" for x in angles),
         f"{sample.audit.volume_per_atom:.3f}",
@@ -100,24 +107,22 @@ def describe(rows: Iterable[Row], max_rows: int = 16) -> tuple[str, list[str]]:
     rows = iter(rows)
     first = list(islice(rows, max_rows))
     total = valid = 0
-    groups: Counter[tuple[int, int]] = Counter()
+    groups: Counter[tuple[str, int]] = Counter()
     formulas: Counter[str] = Counter()
     stopped: Counter[str] = Counter()
     for row in _chained(first, rows):
         total += 1
         valid += row["valid"] == "True"
-        groups[int(row["found_group"]), int(row["requested_group"])] += 1
+        groups[row["found_group"], int(row["requested_group"])] += 1
         formulas[row["formula"]] += 1
         stopped[row["status"]] += 1
     lines = _table(first)
     if total > len(first):
         lines.append(f"... and {total - len(first)} more in {SUMMARY_NAME}")
-    exact = sum(count for (found, asked), count in groups.items() if found == asked)
-    higher = sum(count for (found, asked), count in groups.items() if found and is_supergroup(found, asked))
     lines += [
         "",
-        f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å); {exact} in the group asked for, "
-        f"{higher} in a supergroup of it; {_listed(formulas)}",
+        f"{total} crystals: {valid} valid (no atoms nearer than 0.5 Å); {_groups_in_words(groups)}; "
+        f"{_listed(formulas)}",
     ]
     return "\n".join(lines), describe_failures(stopped)
 
@@ -134,6 +139,18 @@ def describe_failures(counts: Mapping[str, int]) -> list[str]:
         for status, count in counts.items()
         if status != "ok"
     ]
+
+
+def _groups_in_words(groups: Mapping[tuple[str, int], int]) -> str:
+    """Returns how many crystals are in the group asked for, of counts of groups found and asked for."""
+    checked = [(int(found), asked, count) for (found, asked), count in groups.items() if found]
+    unchecked = sum(groups.values()) - sum(count for _, _, count in checked)
+    if not checked and unchecked:
+        return "their groups were not checked"
+    exact = sum(count for found, asked, count in checked if found == asked)
+    higher = sum(count for found, asked, count in checked if found and is_supergroup(found, asked))
+    rest = f", {unchecked} not checked" if unchecked else ""
+    return f"{exact} in the group asked for, {higher} in a supergroup of it{rest}"
 
 
 def _listed(formulas: Mapping[str, int]) -> str:
@@ -158,7 +175,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row["id"],
         row["letters"],
         row["requested_group"],
-        row["found_group"] if row["found_group"] != "0" else "none",
+        {"0": "none", "": "-"}.get(row["found_group"], row["found_group"]),
         *(f"{float(row[axis]):.2f}" for axis in "abc"),
         f"{float(row['volume_per_atom']):.1f}",
         f"{float(row['shortest_distance']):.2f}",

@@ -10,7 +10,7 @@ An operation acts on a column of fractional coordinates of the conventional cell
 `x -> rotation @ x + translation`; on rows, `frac @ rotation.T + translation`.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -140,6 +140,7 @@ def _primitive_vectors(centring: np.ndarray) -> tuple[np.ndarray, int]:
     raise AssertionError(f"unknown centring {centring}")
 
 
+@cache
 def hermann_mauguin(number: int) -> str:
     """Returns the short Hermann-Mauguin symbol of a group, such as `Pm-3m`."""
     return str(spglib.get_spacegroup_type(int(group_tables().hall_number[number])).international_short)

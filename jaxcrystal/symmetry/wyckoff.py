@@ -93,12 +93,12 @@ def locate(
     """
     position = wyckoff_position(space_group, letter)
     rotations, translations, primitive = group_operations(space_group)
-    away = np.eye(3) - position.projection
+    away, window_away = _normal_to(space_group, letter)
     offset = (rotations @ frac_coords + translations - position.origin) @ np.linalg.inv(primitive)
     offset = (offset - np.round(offset)) @ primitive
     # Only what is normal to the subspace must vanish, up to a lattice vector.
-    misses = (offset @ away.T)[:, None] - _WINDOW @ primitive @ away.T
-    distance = np.sqrt((misses**2).sum(-1))
+    misses = np.square((offset @ away.T)[:, None] - window_away)
+    distance = np.sqrt(misses[..., 0] + misses[..., 1] + misses[..., 2])  # quicker than sum(-1)
     op_index = int(np.argmin(np.round(distance.min(1), 7)))  # operations that tie: the first
     nearest = int(np.argmin(distance[op_index]))
     if distance[op_index, nearest] > tolerance:
@@ -148,6 +148,13 @@ def coset_representatives(stabilizer: Bool[np.ndarray, " 48"], space_group: int)
     first = np.zeros(MAX_OPS, bool)
     first[:num_ops] = cosets.min(1) == np.arange(num_ops)
     return first
+
+
+@cache
+def _normal_to(space_group: int, letter: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the projection [3, 3] on what is normal to a subspace, and `_WINDOW` so projected."""
+    away = np.eye(3) - wyckoff_position(space_group, letter).projection
+    return away, _WINDOW @ group_operations(space_group)[2] @ away.T
 
 
 @cache

@@ -16,10 +16,10 @@ from jaxcrystal.structures.entries import Entry, load_entries, ordered
 from jaxcrystal.structures.writers import write_samples
 from tests.crystals import make_crystal
 
-ALL = ("cif", "extxyz", "json", "poscar")
+ALL = ("cif", "extxyz", "json", "npz", "poscar")
 
 
-@pytest.mark.parametrize("formats", [("cif",), ("extxyz",), ("json",), ("poscar",), ALL])
+@pytest.mark.parametrize("formats", [("cif",), ("extxyz",), ("json",), ("npz",), ("poscar",), ALL])
 def test_our_folder_in_any_format(samples, tmp_path, formats) -> None:
     folder = write_samples(samples, tmp_path / "out", formats)
     entries = load_entries(folder)

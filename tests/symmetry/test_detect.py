@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxcrystal.symmetry import detect
 from jaxcrystal.symmetry.detect import (
     find_conventional_cell,
     find_group,
@@ -73,3 +74,33 @@ def test_group_of_operations(capfd: pytest.CaptureFixture[str]) -> None:
     no_group = np.array([np.eye(3), [[0, 1, 0], [0, 0, 1], [1, 0, 0]]], int)
     assert group_of_operations(no_group, np.zeros((2, 3)), np.eye(3)) == 0
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_that_differ_in_size_are_searched_few_times(seed, monkeypatch) -> None:
+    """With the answers of a search of each, also where the tolerance is large for the cell."""
+    rng = np.random.default_rng(seed)
+    shape, species, frac_coords = SALT[0] / 5.6, SALT[1] + seed, SALT[2]
+    sizes = np.exp(rng.uniform(np.log(0.2), np.log(20.0), 200))
+    wanted = [find_orbits(shape * size, species, frac_coords, 0.1)[0] for size in sizes]
+    calls = []
+    search = detect.spglib.get_symmetry_dataset
+
+    def counted(*arguments, **settings):
+        calls.append(arguments)
+        return search(*arguments, **settings)
+
+    monkeypatch.setattr(detect.spglib, "get_symmetry_dataset", counted)
+    assert [find_group(shape * size, species, frac_coords, 0.1) for size in sizes] == wanted
+    assert 225 in wanted
+    assert len(calls) < 100
+    # Another tolerance of the same cell is another question.
+    assert find_group(shape * 5.6, species, frac_coords, 100.0) == 0
+
+
+def test_another_structure_is_searched_anew() -> None:
+    """Of the same shape: one atom elsewhere, or the two of one element."""
+    lattice, species, frac_coords = SALT
+    assert find_group(lattice, species, frac_coords, 0.1) == 225
+    assert find_group(lattice, np.array([11, 11]), frac_coords, 0.1) == 221
+    assert find_group(lattice, species, frac_coords + [[0, 0, 0], [0.1, 0.1, 0.1]], 0.1) == 160
