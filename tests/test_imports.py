@@ -17,6 +17,7 @@ ROOMS = (
     "elements",
     "text",
     "files",
+    "remote",
     "workers",
     "background",
     "config",

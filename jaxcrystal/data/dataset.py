@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically
+from jaxcrystal.remote import local_copy
 from jaxcrystal.symmetry.crystals import build_crystal
 from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
@@ -154,13 +155,17 @@ class Dataset:
 
     @classmethod
     def load(cls, path: str | Path) -> "Dataset":
-        """Reads a file that `save` wrote.
+        """Reads a file that `save` wrote, by path or URL.
 
         Raises:
           DataError: no such file, not a data set, or one of another version.
         """
         try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            with (
+                local_copy(path) as here,
+                here.open("rb") as file,
+                np.load(file, allow_pickle=False) as archive,
+            ):
                 arrays = dict(archive)
         except FileNotFoundError:
             raise DataError(f"{path} does not exist; `jaxcrystal prepare` writes such files") from None
