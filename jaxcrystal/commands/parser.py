@@ -29,7 +29,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 def add_model_options(group: "argparse._ActionsContainer") -> None:
     """Adds `--model` and `--module`."""
-    group.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
+    group.add_argument("--model", metavar="DIR|URL", help="model or run folder (default: the bundled model)")
     add_module_option(group)
 
 

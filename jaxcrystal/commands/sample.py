@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.hosts import add_host_options, join_hosts
+from jaxcrystal.commands.hosts import add_host_options, add_shard_option, join_hosts
 from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, warn
 
 if TYPE_CHECKING:
@@ -34,9 +34,15 @@ examples:
   (space_group = [62, "Pm-3m"], sites = {Na = 1, O = [1, 2]}, count = 20):
     jaxcrystal sample orders.toml --out run6
 
+  the same run by 16 jobs that know nothing of each other, each on a node of its own, into one
+  place; the one that ends last writes summary.csv (configs/launch/slurm_array.sh):
+    jaxcrystal sample orders.toml --out gs://bucket/run6 --shard 3/16
+
 The folder given with --out gets parts/00000, parts/00001, ..., each written when its
-crystals are finished: structures and summary.csv. A run that was stopped or killed goes on
-with the same command. At the end summary.csv beside them holds all rows: id, formula, Wyckoff
+crystals are finished: structures and summary.csv. At a URL a part is one object,
+parts/00000.zip. A run that was stopped or killed goes on with the same command, and with the
+same command the parts of a run that were sampled in several places and then copied together
+get their summary. At the end summary.csv beside them holds all rows: id, formula, Wyckoff
 letters, group asked for and group that spglib finds (tolerance 0.1 Å; strict: 0.01 Å),
 lattice (Å, degrees), volume per atom (Å³), shortest distance between two atoms (Å), size
 of the final scores (coordinates in 1/Å, lattice), valid (ran to the end, no two atoms nearer
@@ -88,7 +94,7 @@ def add(commands: Commands) -> None:
         "--like",
         metavar="FILE",
         help="groups and sites of structures drawn at random from a file of `jaxcrystal prepare` (.npz), or "
-        "from a structure file or folder; each is drawn once before any comes again",
+        "from a structure file or folder, or its URL; each is drawn once before any comes again",
     )
     what.add_argument(
         "--letters",
@@ -130,7 +136,10 @@ def add(commands: Commands) -> None:
     limits.add_argument("--sites-per-element", metavar="N,...", help="of --chemical-system (default: 1,2)")
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", metavar="DIR", help="folder for the results: new, empty, or of the same run, which goes on"
+        "--out",
+        metavar="DIR|URL",
+        help="folder for the results: new, empty, or of the same run, which goes on; gs://bucket/run or "
+        "s3://bucket/run too (pip install 'jaxcrystal[remote]')",
     )
     output.add_argument("--plan", action="store_true", help="print what would be sampled, and sample nothing")
     output.add_argument(
@@ -138,6 +147,13 @@ def add(commands: Commands) -> None:
         default="cif",
         metavar="NAME,...",
         help="some of cif, extxyz, json, poscar; cif and poscar are one file a crystal",
+    )
+    output.add_argument(
+        "--part-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="crystals that are written together: more make fewer folders or objects, and a kill costs more",
     )
     output.add_argument(
         "--trajectory",
@@ -189,6 +205,7 @@ def add(commands: Commands) -> None:
         help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU); changes "
         "memory and speed, and results by rounding only",
     )
+    add_shard_option(parser)
     add_host_options(parser)
     parser.set_defaults(run=run)
 
@@ -197,10 +214,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Samples into the folder, and prints a table."""
     from jaxcrystal.errors import RequestError
     from jaxcrystal.requests.orders import parse_conditions
+    from jaxcrystal.sampling.run_folder import Shard, parse_shard
     from jaxcrystal.structures.writers import parse_formats
 
     # All that can be wrong is checked before anything slow begins.
-    at_least_1(arguments, "steps_per_level", "best_of", "batch_size")
+    at_least_1(arguments, "steps_per_level", "best_of", "batch_size", "part_size")
+    shard = Shard() if arguments.shard is None else parse_shard(arguments.shard)
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
     cond = {} if arguments.cond is None else parse_conditions(arguments.cond)
@@ -223,7 +242,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.sampling.run_time import describe_work
     from jaxcrystal.sampling.sample import unseen_elements
     from jaxcrystal.sampling.stream import require_conditions
-    from jaxcrystal.structures.folder import summary_rows
     from jaxcrystal.structures.summary import describe
 
     model = load_model(arguments.model, arguments.module)
@@ -242,8 +260,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(str(error)) from error
     plan = make_plan(requests, model.letters, arguments.seed)
     candidates = make_candidates(plan.orders, plan.counts, model.letters, arguments.seed, cond)
-    settings = RunSettings(config, arguments.seed, arguments.batch_size, formats)
-    work = describe_work(candidates, model, config, arguments.batch_size, jax.process_count())
+    settings = RunSettings(config, arguments.seed, arguments.batch_size, formats, arguments.part_size)
+    share = candidates[shard.index - 1 :: shard.count]  # about what the parts of this job hold
+    work = describe_work(share, model, config, arguments.batch_size, jax.process_count())
     if arguments.plan:
         print("\n\n".join([*plan.notes, *([] if plan.notes else [plan.describe()]), work]))
         return 0
@@ -255,10 +274,12 @@ def run(arguments: argparse.Namespace) -> int:
             warn(f"the model has never seen {', '.join(unseen)}: do not rely on its crystals of them")
         print(work, file=sys.stderr)
     started = time.perf_counter()
-    sample_to_folder(folder, candidates, model, settings, progress=is_main)
+    sample_to_folder(folder, candidates, model, settings, progress=is_main, shard=shard)
     if is_main:
-        text, warnings = describe(summary_rows(folder.path))
+        text, warnings = describe(folder.rows(shard.parts(settings.num_parts(len(candidates)))))
         print(text)
+        if not folder.complete:
+            print("the parts of this job are there; the last of the other jobs writes summary.csv")
         seconds = time.perf_counter() - started
         print(f"{seconds:.0f} s, compilation included; written to {arguments.out}")
         for line in warnings:

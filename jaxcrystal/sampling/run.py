@@ -13,7 +13,7 @@ import numpy as np
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.run_folder import RunFolder, cut_in_parts, digest
+from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, Shard, cut_in_parts, digest
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.finished import Sample
 
@@ -30,12 +30,18 @@ class RunSettings:
       seed: 0 to 2³² - 1.
       batch_size: structures computed together on each device; None: what suits it.
       formats: some of `writers.FORMATS`.
+      part_size: structures that are written together.
     """
 
     config: LangevinConfig
     seed: int = 0
     batch_size: int | None = None
     formats: tuple[str, ...] = ("cif",)
+    part_size: int = PART_SIZE
+
+    def num_parts(self, structures: int) -> int:
+        """Returns the number of parts of a run of so many structures."""
+        return -(-structures // self.part_size)
 
 
 def open_run(
@@ -46,7 +52,7 @@ def open_run(
     Args:
       candidates: of `requests.candidates.make_candidates`.
       model: trained.
-      out: new or empty folder, or one of the same run.
+      out: path or URL of a new or empty folder, or of one of the same run.
       settings: see `RunSettings`.
 
     Raises:
@@ -61,12 +67,13 @@ def sample_to_folder(
     model: Model,
     settings: RunSettings,
     progress: bool = False,
+    shard: Shard = Shard(),  # noqa: B008 (a constant)
 ) -> None:
     """Samples what a run folder lacks.
 
     Every part is written as soon as it is complete and then left alone, so that memory does not
     grow with the run. The processes of several hosts (`jax.distributed`) take turns at the
-    parts, in one folder on a file system that they share; each uses its own devices.
+    parts, in one folder that they share, on a disk or at a URL; each uses its own devices.
 
     Args:
       folder: of `open_run`, with the same candidates, model and settings.
@@ -74,14 +81,16 @@ def sample_to_folder(
       model: trained.
       settings: see `RunSettings`.
       progress: show a bar.
+      shard: which parts of the run are sampled. Jobs with all shards of a run need nothing of
+        each other; the one that finds all parts there at its end writes the summary.
 
     Raises:
       DataError: the folder cannot be written.
     """
-    parts = cut_in_parts(candidates)
-    process, processes = jax.process_index(), jax.process_count()
-    ours = range(process, len(parts), processes)
-    missing = [part for part in ours if not folder.has(part)]
+    parts = cut_in_parts(candidates, settings.part_size)
+    ours = shard.parts(len(parts))[jax.process_index() :: jax.process_count()]
+    there = folder.parts()
+    missing = [part for part in ours if part not in there]
     part_of = {candidate.place: part for part in missing for candidate in parts[part]}
     todo = [candidate for part in missing for candidate in parts[part]]
     total = sum(len(parts[part]) for part in ours)
@@ -94,12 +103,19 @@ def sample_to_folder(
         if len(finished[part]) == len(parts[part]):
             samples = finished.pop(part)
             folder.write(part, [samples[member.place] for member in parts[part]], settings.formats)
-    if process == 0 and not folder.complete:
-        while not all(map(folder.has, range(len(parts)))):
-            time.sleep(_WAIT)
-        folder.finish(len(parts))
+    _finish(folder, len(parts), shard)
+
+
+def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
+    """Waits for the other processes of this job; writes the summary if the parts of all jobs are there."""
     while not folder.complete:
-        time.sleep(_WAIT)
+        there = folder.parts()
+        if jax.process_index() == 0 and there.issuperset(range(total)):
+            folder.finish(total)
+        elif shard.count > 1 and there.issuperset(shard.parts(total)):
+            return
+        else:
+            time.sleep(_WAIT)
 
 
 def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettings) -> dict[str, object]:
@@ -107,7 +123,7 @@ def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettin
     weights = hashlib.sha256(repr((model.network, model.schedule)).encode())
     for leaf in jax.tree.leaves(model.params):
         weights.update(np.ascontiguousarray(leaf).tobytes())
-    return {
+    about: dict[str, object] = {
         "structures": len(candidates),
         "orders": digest(candidates),
         "seed": settings.seed,
@@ -116,4 +132,9 @@ def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettin
         "batch_size": settings.batch_size,
         "platform": jax.default_backend(),
         "formats": list(settings.formats),
-    } | ({"cond": dict(candidates[0].cond)} if candidates and candidates[0].cond else {})
+    }
+    if settings.part_size != PART_SIZE:
+        about["part_size"] = settings.part_size
+    if candidates and candidates[0].cond:
+        about["cond"] = dict(candidates[0].cond)
+    return about
