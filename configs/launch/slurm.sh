@@ -32,7 +32,9 @@ shift 2
 
 # Looked at once, before any process of the run can write the file.
 resume=
-if [[ -e $run/config.toml ]]; then
+if [[ $run == *://* ]]; then
+  resume=--resume-if-started
+elif [[ -e $run/config.toml ]]; then
   resume=--resume
 fi
 # jax finds the other processes by what srun sets, but would give each the one GPU of its number on the

@@ -17,7 +17,6 @@ from jaxcrystal.requests.orders import Order
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
-
 Letters = tuple[str, ...] | None
 
 

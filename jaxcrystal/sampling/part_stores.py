@@ -4,18 +4,16 @@ On a disk a part is a folder, parts/00000, that is renamed to its place once it 
 URL it is one object with the same files, parts/00000.zip, which comes whole or not at all.
 """
 
-import io
 import os
 import shutil
 import tempfile
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial, write_atomically
+from jaxcrystal.files import is_partial, write_atomically, zipped
 from jaxcrystal.remote import Objects, is_url
 from jaxcrystal.structures.folder import PARTS, ZIPPED, unzip_part
 
@@ -23,7 +21,6 @@ from jaxcrystal.structures.folder import PARTS, ZIPPED, unzip_part
 Fill = Callable[[Path], object]
 #: Writes into an open file.
 Write = Callable[[BinaryIO], None]
-_FIRST_MOMENT = (1980, 1, 1, 0, 0, 0)
 
 
 class PartStore(ABC):
@@ -175,17 +172,6 @@ class _AtUrl(PartStore):
 
     def _place(self, part: int) -> str:
         return f"{PARTS}/{_name(part)}{ZIPPED}"
-
-
-def zipped(folder: Path) -> bytes:
-    """Returns the files of a folder as a zip archive; the same files give the same bytes."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _FIRST_MOMENT)
-            member.external_attr = 0o644 << 16
-            archive.writestr(member, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    return content.getvalue()
 
 
 def _name(part: int) -> str:

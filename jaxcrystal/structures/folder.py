@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial
+from jaxcrystal.files import is_partial, unpack
 from jaxcrystal.remote import local_copy
 from jaxcrystal.structures.summary import SUMMARY_NAME, read_summary
 
@@ -39,7 +39,7 @@ def opened_source(source: str | Path) -> Iterator[Path]:
                 path = Path(shutil.copytree(path, folder / path.resolve().name))
                 archives = _archives(path)
             for archive in archives:
-                _unpack(archive)
+                unpack(archive)
         yield path
 
 
@@ -79,14 +79,3 @@ def unzip_part(content: bytes, where: str, name: str) -> bytes:
 
 def _archives(folder: Path) -> list[Path]:
     return sorted((folder / PARTS).glob(f"*{ZIPPED}")) if (folder / RUN_NAME).is_file() else []
-
-
-def _unpack(archive: Path) -> None:
-    """Puts the folder of a part in place of its archive; a folder that is there already is kept."""
-    try:
-        if not archive.with_suffix("").exists():
-            with zipfile.ZipFile(archive) as content:
-                content.extractall(archive.with_suffix(""))
-        archive.unlink()
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {archive.name}: {error}") from error
