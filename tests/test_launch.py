@@ -99,6 +99,18 @@ def test_slurm(tmp_path, stand_ins, started) -> None:
     assert recorded(job, "scontrol") == []
 
 
+@pytest.mark.parametrize("script", ["slurm.sh", "tpu_pod.sh"])
+def test_a_run_at_a_url(script, tmp_path, stand_ins) -> None:
+    """Nobody can look whether it has begun: the training does."""
+    (tmp_path / "jaxcrystal" / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(tmp_path / "bin" / "jaxcrystal", tmp_path / "jaxcrystal" / ".venv" / "bin")
+    pod = stand_ins | {"TPU_NAME": "pod", "TPU_ZONE": "us-central2-b"}
+    done = launch(script, "a.toml", "gs://bucket/a run", "seed=1", environment=pod)
+    assert done.returncode == 0, done.stderr
+    words = ["train", "a.toml", "--distributed", "--resume-if-started", "--set", "out=gs://bucket/a run"]
+    assert recorded(pod, "jaxcrystal")[:-1] == [*words, "seed=1"]
+
+
 def test_slurm_array(tmp_path, stand_ins) -> None:
     job = stand_ins | {"SLURM_JOB_ID": "4712", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CPUS_PER_TASK": "8"}
     words = ["orders.toml", "--cond", "gap=1", "--out", "s3://bucket/a run"]
