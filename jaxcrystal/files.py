@@ -1,12 +1,17 @@
-"""Writes files that are complete or absent whenever the program is stopped, and claims folders."""
+"""Writes files that are complete or absent whenever the program is stopped; claims and packs folders."""
 
+import io
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from jaxcrystal.errors import DataError
+
+#: Of every file of an archive: the first moment that the format knows.
+_MOMENT = (1980, 1, 1, 0, 0, 0)
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], None], overwrite: bool = True) -> None:
@@ -84,6 +89,34 @@ def claim_folder(
 def is_partial(path: Path) -> bool:
     """Returns whether a file or folder is one that was being written when its process was killed."""
     return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def zipped(folder: Path, compress: bool = True) -> bytes:
+    """Returns the files of a folder as a zip archive; the same files give the same bytes."""
+    content = io.BytesIO()
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _MOMENT)
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, path.read_bytes(), method)
+    return content.getvalue()
+
+
+def unpack(archive: Path) -> None:
+    """Puts the folder that `archive` was made of in its place, without the ending; one that is there is kept.
+
+    Raises:
+      DataError: the archive is damaged, or the folder cannot be written.
+    """
+    folder = archive.with_suffix("")
+    try:
+        if not folder.exists():
+            with zipfile.ZipFile(archive) as content:
+                content.extractall(folder)
+        archive.unlink()
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {archive.name}: {error}") from error
 
 
 def _umask() -> int:

@@ -29,9 +29,11 @@ from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.models.network import NetworkConfig, find_module, make_module
 from jaxcrystal.parameters import from_arrays, to_arrays
+from jaxcrystal.remote import local_copy
 from jaxcrystal.score import ScoreFn, init_params, make_score
 
 FORMAT = "jaxcrystal-model-1"
+_SETTINGS, _WEIGHTS, _LETTERS = FILES = ("model.toml", "weights.npz", "letters.json")
 
 #: Å. Steps are better spent above: the last one, which takes the noise out, does the rest.
 _LEAST_SAMPLED = 0.05
@@ -117,9 +119,9 @@ class Model:
             "schedule": to_dict(self.schedule),
             "info": self.info,
         }
-        write_atomically(folder / "weights.npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
-        self.letters.save(folder / "letters.json")
-        write_text(folder / "model.toml", tomli_w.dumps(settings))
+        write_atomically(folder / _WEIGHTS, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        self.letters.save(folder / _LETTERS)
+        write_text(folder / _SETTINGS, tomli_w.dumps(settings))
 
 
 def load_model(folder: str | Path | None = None, module: Any = None, *, complete: bool = True) -> Model:
@@ -128,7 +130,7 @@ def load_model(folder: str | Path | None = None, module: Any = None, *, complete
     A model with a network of one's own needs its module: what a folder names is never imported.
 
     Args:
-      folder: of `jaxcrystal train` or `Model.save`; default: the bundled model.
+      folder: path or URL of one of `jaxcrystal train` or `Model.save`; default: the bundled model.
       module: Flax module of the network, its class, or `package.module:Class`. A class is made
         with the settings in the folder. Its weights are checked, not its name: modules move.
 
@@ -139,24 +141,30 @@ def load_model(folder: str | Path | None = None, module: Any = None, *, complete
       DataError: no model there, one that cannot be read, or weights that do not fit the network.
       RequestError: the model's network is not given, or none is wanted.
     """
-    root = Path(str(files("jaxcrystal") / "bundled")) if folder is None else Path(folder)
-    if not (root / "model.toml").exists():
-        raise DataError(f"{root} holds no model: there is no model.toml in it")
+    root = Path(str(files("jaxcrystal") / "bundled")) if folder is None else folder
+    with local_copy(root, only=FILES) as path:
+        network, schedule, params, letters, info = _read(root, path)
+    model = Model(network, schedule, params, letters, info, _given_module(root, network, module))
+    _require_fitting(root, model, complete)
+    return model
+
+
+def _read(root: str | Path, path: Path) -> tuple[NetworkConfig, NoiseSchedule, Any, LetterFrequencies, dict]:
+    """Returns what the files of a model at `path` hold; `root` is what errors call it."""
+    if not (path / _SETTINGS).exists():
+        raise DataError(f"{root} holds no model: there is no {_SETTINGS} in it")
     try:
-        settings = tomllib.loads((root / "model.toml").read_text(encoding="utf-8"))
+        settings = tomllib.loads((path / _SETTINGS).read_text(encoding="utf-8"))
         if settings.get("format") != FORMAT:
             raise ValueError(f"its format is {settings.get('format')!r}, this version reads {FORMAT!r}")
         network = from_dict(NetworkConfig, _with_new_names(settings["network"]))
         schedule = from_dict(NoiseSchedule, settings["schedule"])
-        with np.load(root / "weights.npz", allow_pickle=False) as arrays:
+        with np.load(path / _WEIGHTS, allow_pickle=False) as arrays:
             params = from_arrays(arrays)
-        letters = LetterFrequencies.load(root / "letters.json")
-        info = dict(settings["info"])
+        letters = LetterFrequencies.load(path / _LETTERS)
+        return network, schedule, params, letters, dict(settings["info"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{root} holds a model that cannot be read: {error}") from error
-    model = Model(network, schedule, params, letters, info, _given_module(root, network, module))
-    _require_fitting(root, model, complete)
-    return model
 
 
 def _with_new_names(network: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +175,7 @@ def _with_new_names(network: dict[str, Any]) -> dict[str, Any]:
     return network | {"dimenet": dimenet}
 
 
-def _given_module(root: Path, network: NetworkConfig, module: Any) -> Any:
+def _given_module(root: str | Path, network: NetworkConfig, module: Any) -> Any:
     """Returns the module of a model folder, made with the folder's settings where only its class is given."""
     if isinstance(module, str):
         module = find_module(module)
@@ -183,7 +191,7 @@ def _given_module(root: Path, network: NetworkConfig, module: Any) -> Any:
     return make_module(network, module) if isinstance(module, type) else module
 
 
-def _require_fitting(root: Path, model: Model, complete: bool) -> None:
+def _require_fitting(root: str | Path, model: Model, complete: bool) -> None:
     """Raises DataError where weights are missing, too many, of another shape, or not finite."""
     crystal = jax.tree.map(jnp.asarray, pad_and_stack([empty(1)], 1))
     crystal = jax.tree.map(lambda array: array[0], crystal)

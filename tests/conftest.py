@@ -17,6 +17,7 @@ from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.finished import Samples
 from tests import programs
+from tests.s3 import bucket, s3_environment  # noqa: F401 (fixtures)
 from tests.tiny import make_tiny_model
 
 # Compilation makes first examples slow, and a failure must come back on the next run.

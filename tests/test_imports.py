@@ -18,6 +18,7 @@ ROOMS = (
     "elements",
     "text",
     "files",
+    "remote",
     "workers",
     "background",
     "config",

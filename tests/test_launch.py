@@ -70,7 +70,7 @@ def started(tmp_path) -> Path:
     return tmp_path / "started"
 
 
-@pytest.mark.parametrize("script", ["one_node.sh", "slurm.sh", "tpu_pod.sh"])
+@pytest.mark.parametrize("script", ["one_node.sh", "slurm.sh", "slurm_array.sh", "tpu_pod.sh"])
 def test_scripts_are_sound(script, stand_ins) -> None:
     assert os.access(SCRIPTS / script, os.X_OK)
     assert subprocess.run(["bash", "-n", SCRIPTS / script]).returncode == 0
@@ -99,11 +99,69 @@ def test_slurm(tmp_path, stand_ins, started) -> None:
     assert recorded(job, "scontrol") == []
 
 
-def test_slurm_options() -> None:
+@pytest.mark.parametrize("script", ["slurm.sh", "tpu_pod.sh"])
+def test_a_run_at_a_url(script, tmp_path, stand_ins) -> None:
+    """Nobody can look whether it has begun: the training does."""
+    (tmp_path / "jaxcrystal" / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(tmp_path / "bin" / "jaxcrystal", tmp_path / "jaxcrystal" / ".venv" / "bin")
+    pod = stand_ins | {"TPU_NAME": "pod", "TPU_ZONE": "us-central2-b"}
+    done = launch(script, "a.toml", "gs://bucket/a run", "seed=1", environment=pod)
+    assert done.returncode == 0, done.stderr
+    words = ["train", "a.toml", "--distributed", "--resume-if-started", "--set", "out=gs://bucket/a run"]
+    assert recorded(pod, "jaxcrystal")[:-1] == [*words, "seed=1"]
+
+
+def test_slurm_array(tmp_path, stand_ins) -> None:
+    job = stand_ins | {"SLURM_JOB_ID": "4712", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CPUS_PER_TASK": "8"}
+    words = ["orders.toml", "--cond", "gap=1", "--out", "s3://bucket/a run"]
+    call = ("slurm_array.sh", 16, *words)
+    assert launch(*call, environment=job).returncode == 0
+    assert recorded(job, "srun")[:2] == ["jaxcrystal", "sample"]
+    assert recorded(job, "jaxcrystal")[:-1] == ["sample", *words, "--shard", "3/16"]
+    assert recorded(job, "scontrol") == []
+
+    # Stopped before its time limit, the job comes back; after an error it does not.
+    assert launch(*call, environment=job | {"EXIT_CODE": "143"}).returncode == 143
+    assert recorded(job, "scontrol")[:2] == ["requeue", "4712"]
+    assert launch(*call, environment=job | {"EXIT_CODE": "2"}).returncode == 2
+    assert recorded(job, "scontrol") == []
+
+    recorded(job, "jaxcrystal")
+    for wrong in (("slurm_array.sh", *words), ("slurm_array.sh", 16)):
+        assert launch(*wrong, environment=job).returncode == 2
+    assert launch(*call, environment=stand_ins).returncode == 2  # not started as an array
+    assert recorded(job, "jaxcrystal") == []
+
+
+@pytest.mark.cli
+def test_slurm_array_samples(tmp_path, stand_ins, tiny_model) -> None:
+    """The jobs of an array, one after the other, end with the files of one run."""
+    (Path(stand_ins["PATH"].split(os.pathsep)[0]) / "jaxcrystal").unlink()
+    path = f"{stand_ins['PATH']}{os.pathsep}{Path(sys.executable).parent}"
+    environment = stand_ins | {"PATH": path, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
+    tiny_model.save(tmp_path / "model")
+    words = ["--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "6", "--part-size", "2"]
+    words += ["--model", tmp_path / "model", "--steps-per-level", "2", "--batch-size", "2", "--out"]
+    for job in ("2", "1"):
+        task = environment | {"SLURM_ARRAY_TASK_ID": job, "SLURM_JOB_ID": job}
+        done = launch("slurm_array.sh", 2, *words, tmp_path / "run", environment=task)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert (tmp_path / "run" / "summary.csv").exists() == (job == "1")
+    assert len(list((tmp_path / "run").glob("parts/*/*.cif"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"),
+    [
+        ("slurm.sh", {"--signal=TERM@300", "--requeue", "--ntasks-per-node=1", "--open-mode=append"}),
+        ("slurm_array.sh", {"--signal=TERM@60", "--requeue", "--ntasks=1", "--open-mode=append"}),
+    ],
+)
+def test_slurm_options(script, wanted) -> None:
     """The signal comes to the processes, not to the script, and the job may come back."""
-    lines = (SCRIPTS / "slurm.sh").read_text().splitlines()
+    lines = (SCRIPTS / script).read_text().splitlines()
     options = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
-    assert {"--signal=TERM@300", "--requeue", "--ntasks-per-node=1", "--open-mode=append"} <= set(options)
+    assert wanted <= set(options)
     # Slurm reads no options after the first command.
     first = next(n for n, line in enumerate(lines) if line and not line.startswith("#"))
     assert all(not line.startswith("#SBATCH") for line in lines[first:])

@@ -16,7 +16,9 @@ config=$1 run=$2
 shift 2
 
 resume=
-if [[ -e $run/config.toml ]]; then
+if [[ $run == *://* ]]; then
+  resume=--resume-if-started
+elif [[ -e $run/config.toml ]]; then
   resume=--resume
 fi
 # In place of this shell, so that it is the training that signals reach.

@@ -6,8 +6,8 @@
 #
 # Options of sbatch replace those below, where your cluster needs others (--partition, --account).
 # `jaxcrystal` must be on the PATH where you call sbatch, and the files at the same paths on all nodes:
-# the run folder lies on a file system that they share. optimizer.batch_size is a multiple of the number
-# of GPUs in all.
+# the run folder lies on a file system that they share, or at a URL (s3://bucket/run).
+# optimizer.batch_size is a multiple of the number of GPUs in all.
 #
 #SBATCH --job-name=jaxcrystal
 #SBATCH --nodes=2
@@ -32,7 +32,9 @@ shift 2
 
 # Looked at once, before any process of the run can write the file.
 resume=
-if [[ -e $run/config.toml ]]; then
+if [[ $run == *://* ]]; then
+  resume=--resume-if-started
+elif [[ -e $run/config.toml ]]; then
   resume=--resume
 fi
 # jax finds the other processes by what srun sets, but would give each the one GPU of its number on the

@@ -11,8 +11,9 @@
 #     git clone THIS_REPOSITORY jaxcrystal && cd jaxcrystal &&
 #     python3 -m venv .venv && .venv/bin/pip install . "jax[tpu]"'
 #
-# The paths of configuration, data and run folder are those of the hosts, from that folder on; the run
-# folder lies on a file system that the hosts share. A host that gets SIGTERM, before maintenance or when
+# The paths of configuration, data and run folder are those of the hosts, from that folder on. The run
+# folder lies on a file system that the hosts share, or at a URL such as gs://bucket/runs/large, and so
+# may the data (settings data.train, data.validation): install '.[remote]' then. A host that gets SIGTERM, before maintenance or when
 # the TPU is taken back, has all of them save the state first.
 set -euo pipefail
 
@@ -28,12 +29,16 @@ on_worker() { # WORKER COMMAND
   gcloud compute tpus tpu-vm ssh "$TPU_NAME" --zone="$TPU_ZONE" --worker="$1" --command="cd $folder && $2"
 }
 
-# Looked at once, before any host of the run can write the file.
-saved=$(printf '%q' "$run/config.toml")
-found=$(on_worker 0 "if test -e $saved; then echo --resume; fi")
 resume=
-if [[ $found == *--resume* ]]; then
-  resume=--resume
+if [[ $run == *://* ]]; then
+  resume=--resume-if-started
+else
+  # Looked at once, before any host of the run can write the file.
+  saved=$(printf '%q' "$run/config.toml")
+  found=$(on_worker 0 "if test -e $saved; then echo --resume; fi")
+  if [[ $found == *--resume* ]]; then
+    resume=--resume
+  fi
 fi
 # Each host starts the same command; jax finds the others by what the pod tells it.
 train=$(printf '%q ' .venv/bin/jaxcrystal train "$config" --distributed ${resume:+"$resume"} --set "out=$run" "$@")

@@ -41,7 +41,8 @@ def add(commands: Commands) -> None:
         "samples",
         metavar="SAMPLES",
         help="folder that `jaxcrystal sample` wrote, or any folder or file of structures: CIF, POSCAR, "
-        "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`",
+        "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`; "
+        "also the URL of one, which is copied to a temporary folder first, as those of the other files are",
     )
     parser.add_argument(
         "--reference",
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
     from jaxcrystal.files import claim_folder
     from jaxcrystal.io.readers import AFLOW
+    from jaxcrystal.remote import is_url
     from jaxcrystal.reports.figures import text_table
     from jaxcrystal.structures.entries import load_entries
     from jaxcrystal.workers import require_scheduler
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     sources = {name: getattr(arguments, name) for name in ("samples", "reference", "train")}
     for source in sources.values():  # before minutes are spent on reading the others
-        if source and source != AFLOW and not Path(source).exists():
+        if source and source != AFLOW and not is_url(source) and not Path(source).exists():
             raise DataError(f"{source} does not exist")
     out = claim_folder(arguments.out)
     entries = {

@@ -1,4 +1,4 @@
-"""Declares the options with which a command runs as one of several processes, and joins those."""
+"""Declares the options with which a command runs as one of several processes or jobs, and joins processes."""
 
 import argparse
 
@@ -14,6 +14,17 @@ def add_host_options(parser: argparse.ArgumentParser) -> None:
     )
     hosts.add_argument("--processes", type=int, metavar="N", help="how many, with --coordinator")
     hosts.add_argument("--process-id", type=int, metavar="I", help="which this is, 0 to N - 1")
+
+
+def add_shard_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--shard`."""
+    jobs = parser.add_argument_group("several jobs")
+    jobs.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="sample only the parts of job I of N that share a run: I from 1 to N. The jobs need nothing of "
+        "each other and run at any time, all with the same --out and the same other options",
+    )
 
 
 def join_hosts(arguments: argparse.Namespace) -> bool:

@@ -32,7 +32,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 def add_model_options(group: "argparse._ActionsContainer") -> None:
     """Adds `--model`, `--module` and `--precision`: see `model_of`."""
-    group.add_argument("--model", metavar="DIR", help="model or run folder (default: the bundled model)")
+    group.add_argument("--model", metavar="DIR|URL", help="model or run folder (default: the bundled model)")
     add_module_option(group)
     group.add_argument(
         "--precision",

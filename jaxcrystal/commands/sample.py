@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.hosts import add_host_options, join_hosts
+from jaxcrystal.commands.hosts import add_host_options, add_shard_option, join_hosts
 from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, model_of, warn
 
 if TYPE_CHECKING:
@@ -34,9 +34,15 @@ examples:
   (space_group = [62, "Pm-3m"], sites = {Na = 1, O = [1, 2]}, count = 20):
     jaxcrystal sample orders.toml --out run6
 
+  the same run by 16 jobs that know nothing of each other, each on a node of its own, into one
+  place; the one that ends last writes summary.csv (configs/launch/slurm_array.sh):
+    jaxcrystal sample orders.toml --out gs://bucket/run6 --shard 3/16
+
 The folder given with --out gets parts/00000, parts/00001, ..., each written when its
-crystals are finished: structures and summary.csv. A run that was stopped or killed goes on
-with the same command. At the end summary.csv beside them holds all rows: id, formula, Wyckoff
+crystals are finished: structures and summary.csv. At a URL a part is one object,
+parts/00000.zip. A run that was stopped or killed goes on with the same command, and with the
+same command the parts of a run that were sampled in several places and then copied together
+get their summary. At the end summary.csv beside them holds all rows: id, formula, Wyckoff
 letters, group asked for and group that spglib finds (tolerance 0.1 Å; with --strict also
 that at 0.01 Å; empty where it was not looked for), lattice (Å, degrees), volume per atom
 (Å³), shortest distance between two atoms (Å), size of the final scores (coordinates in
@@ -88,7 +94,7 @@ def add(commands: Commands) -> None:
         "--like",
         metavar="FILE",
         help="groups and sites of structures drawn at random from a file of `jaxcrystal prepare` (.npz), or "
-        "from a structure file or folder; each is drawn once before any comes again",
+        "from a structure file or folder, or its URL; each is drawn once before any comes again",
     )
     what.add_argument(
         "--letters",
@@ -130,7 +136,10 @@ def add(commands: Commands) -> None:
     limits.add_argument("--sites-per-element", metavar="N,...", help="of --chemical-system (default: 1,2)")
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", metavar="DIR", help="folder for the results: new, empty, or of the same run, which goes on"
+        "--out",
+        metavar="DIR|URL",
+        help="folder for the results: new, empty, or of the same run, which goes on; gs://bucket/run or "
+        "s3://bucket/run too (pip install 'jaxcrystal[remote]')",
     )
     output.add_argument("--plan", action="store_true", help="print what would be sampled, and sample nothing")
     output.add_argument(
@@ -138,7 +147,7 @@ def add(commands: Commands) -> None:
         default="cif",
         metavar="NAME,...",
         help="some of cif, extxyz, json, npz, poscar; cif and poscar are one file a crystal. npz: arrays, as "
-        "`jaxcrystal prepare` writes them, in one file for each part, which then holds 1024 crystals",
+        "`jaxcrystal prepare` writes them, in one file for each part",
     )
     groups = output.add_mutually_exclusive_group()
     groups.add_argument(
@@ -150,6 +159,13 @@ def add(commands: Commands) -> None:
         "--no-audit",
         action="store_true",
         help="do not look for the space group of the crystals, which takes the most time of writing them",
+    )
+    output.add_argument(
+        "--part-size",
+        type=int,
+        metavar="N",
+        help="crystals that are written together: more make fewer folders or objects, and a kill costs more "
+        "(default: 32; 1024 with --format npz)",
     )
     output.add_argument(
         "--trajectory",
@@ -208,6 +224,7 @@ def add(commands: Commands) -> None:
         help="processes that finish, check and write crystals beside the devices; 0: none, in this one "
         "(default: one a CPU, at most 8, on a GPU; 1 on a CPU)",
     )
+    add_shard_option(parser)
     add_host_options(parser)
     parser.set_defaults(run=run)
 
@@ -216,10 +233,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Samples into the folder, and prints a table."""
     from jaxcrystal.errors import RequestError
     from jaxcrystal.requests.orders import parse_conditions
+    from jaxcrystal.sampling.run_folder import Shard, parse_shard
     from jaxcrystal.structures.writers import parse_formats
 
     # All that can be wrong is checked before anything slow begins.
-    at_least_1(arguments, "steps_per_level", "best_of", "batch_size")
+    at_least_1(arguments, "steps_per_level", "best_of", "batch_size", "part_size")
+    shard = Shard() if arguments.shard is None else parse_shard(arguments.shard)
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
     cond = {} if arguments.cond is None else parse_conditions(arguments.cond)
@@ -243,7 +262,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.sampling.run_time import describe_work
     from jaxcrystal.sampling.sample import unseen_elements
     from jaxcrystal.sampling.stream import require_conditions
-    from jaxcrystal.structures.folder import summary_rows
     from jaxcrystal.structures.summary import GroupCheck, describe
 
     model = model_of(arguments)
@@ -263,8 +281,14 @@ def run(arguments: argparse.Namespace) -> int:
     plan = make_plan(requests, model.letters, arguments.seed)
     candidates = make_candidates(plan.orders, plan.counts, model.letters, arguments.seed, cond)
     check: GroupCheck = "none" if arguments.no_audit else "strict" if arguments.strict else "usual"
-    settings = RunSettings(config, arguments.seed, arguments.batch_size, formats, check, arguments.workers)
-    work = describe_work(candidates, model, config, arguments.batch_size, jax.process_count())
+    settings = RunSettings(
+        *(config, arguments.seed, arguments.batch_size, formats),
+        check=check,
+        workers=arguments.workers,
+        part_size=arguments.part_size,
+    )
+    share = candidates[shard.index - 1 :: shard.count]  # about what the parts of this job hold
+    work = describe_work(share, model, config, arguments.batch_size, jax.process_count())
     if arguments.plan:
         print("\n\n".join([*plan.notes, *([] if plan.notes else [plan.describe()]), work]))
         return 0
@@ -276,10 +300,12 @@ def run(arguments: argparse.Namespace) -> int:
             warn(f"the model has never seen {', '.join(unseen)}: do not rely on its crystals of them")
         print(work, file=sys.stderr)
     started = time.perf_counter()
-    sample_to_folder(folder, candidates, model, settings, progress=is_main)
+    sample_to_folder(folder, candidates, model, settings, progress=is_main, shard=shard)
     if is_main:
-        text, warnings = describe(summary_rows(folder.path))
+        text, warnings = describe(folder.rows(shard.parts(settings.num_parts(len(candidates)))))
         print(text)
+        if not folder.complete:
+            print("the parts of this job are there; the last of the other jobs writes summary.csv")
         seconds = time.perf_counter() - started
         print(f"{seconds:.0f} s, compilation included; written to {arguments.out}")
         for line in warnings:

@@ -33,7 +33,8 @@ def add(commands: Commands) -> None:
         "source",
         metavar="DIR",
         help="folder that `jaxcrystal sample` wrote, or any folder or file of structures: CIF, POSCAR, "
-        "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`",
+        "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`; "
+        "also the URL of one, with --out, which is copied to a temporary folder first",
     )
     parser.add_argument(
         "--novel-against",
@@ -64,7 +65,7 @@ def add(commands: Commands) -> None:
         "--out",
         metavar="FOLDER",
         help="new or empty folder that gets screening.csv and the kept structures as CIF (otherwise "
-        "screening.csv goes to DIR, in place of an older one)",
+        "screening.csv goes to DIR, in place of an older one; a DIR of zipped parts needs it)",
     )
     parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
     parser.set_defaults(run=run)
@@ -72,11 +73,23 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Screens, writes what was found and prints the best."""
-    from jaxcrystal.errors import DataError, RequestError
+    from jaxcrystal.errors import RequestError
+    from jaxcrystal.remote import is_url
+    from jaxcrystal.structures.folder import opened_source
 
     at_least_1(arguments, "processes")
     density = None if arguments.density is None else _range(arguments.density)
+    if arguments.out is None and is_url(arguments.source):
+        raise RequestError(f"{arguments.source} is a URL: say with --out where screening.csv shall go")
+    with opened_source(arguments.source) as source:
+        if arguments.out is None and source != Path(arguments.source):
+            raise RequestError(f"the parts of {arguments.source} are archives: say with --out what to write")
+        _screen(arguments, source, density)
+    return 0
 
+
+def _screen(arguments: argparse.Namespace, source: Path, density: tuple[float, float] | None) -> None:
+    from jaxcrystal.errors import DataError, RequestError
     from jaxcrystal.files import claim_folder
     from jaxcrystal.structures.screening import screen
     from jaxcrystal.structures.screening_files import (
@@ -88,7 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     started = time.perf_counter()
-    source = Path(arguments.source)
     if arguments.out is None:
         if source.exists() and not source.is_dir():
             raise RequestError(f"{source} is not a folder: say with --out where screening.csv shall go")
@@ -111,7 +123,6 @@ def run(arguments: argparse.Namespace) -> int:
     path = write_screening(screening, out)
     print(table(screening))
     print(f"{time.perf_counter() - started:.0f} s; written to {path}")
-    return 0
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -22,7 +22,11 @@ the same file and the same --set. SIGTERM and Ctrl-C save the state first.
 All devices of the machine share each batch. Without an accelerator its cores are the
 devices, as many as can have equal parts of a batch (JAX_NUM_CPU_DEVICES=1: one). On several
 hosts, start the command on each with --distributed, all with the same run folder, on a file
-system that they share."""
+system that they share.
+
+Where hosts share none, `out`, data.train, data.validation and start_from may be URLs
+(gs://bucket/run, s3://...; pip install 'jaxcrystal[remote]'): the run is copied there when it
+is saved, a checkpoint as one object, and --resume takes it from there on any machine."""
 
 
 def add(commands: Commands) -> None:
@@ -45,6 +49,11 @@ def add(commands: Commands) -> None:
         help="settings that replace those of the file",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    parser.add_argument(
+        "--resume-if-started",
+        action="store_true",
+        help="go on with the run if the run folder holds one, and begin it otherwise",
+    )
     add_module_option(parser)
     add_host_options(parser)
     parser.set_defaults(run=run)
@@ -60,12 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
     config = load(TrainConfig, arguments.config, [*arguments.overrides, *named])
     if not join_hosts(arguments):
         use_all_cores(config.optimizer.batch_size)
+    from jaxcrystal.training.folder import holds_run
     from jaxcrystal.training.loop import train
     from jaxcrystal.training.parallel import is_main
     from jaxcrystal.training.stopping import Stopped
 
+    resume = arguments.resume or (arguments.resume_if_started and holds_run(config.out))
     try:
-        out = train(config, arguments.resume)
+        out = train(config, resume)
     except Stopped as stopped:
         print(f"jaxcrystal: {stopped}", file=sys.stderr)
         return stopped.code

@@ -30,12 +30,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "source",
         metavar="DIR",
-        help="folder that `jaxcrystal sample` wrote, or any folder or file of structures",
+        help="folder that `jaxcrystal sample` wrote, or any folder or file of structures, or the URL of one, "
+        "which is copied to a temporary folder first",
     )
     parser.add_argument(
         "--out",
         metavar="FILE.html",
-        help="the page (default: gallery.html in the folder, or NAME.html beside a file)",
+        help="the page (default: gallery.html in the folder, or NAME.html beside a file; of a URL, "
+        "NAME.html here)",
     )
     parser.add_argument("--max", type=int, default=2000, metavar="N", help="shows the first N structures")
     parser.add_argument(
@@ -53,6 +55,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the page."""
     at_least_1(arguments, "max")
 
+    from jaxcrystal.remote import is_url
+    from jaxcrystal.structures.folder import opened_source
+
+    with opened_source(arguments.source) as source:
+        here = is_url(arguments.source)  # its own place is no folder to write into
+        page = Path(f"{source.name}.html") if here else default_page(Path(arguments.source))
+        _write(arguments, source, Path(arguments.out) if arguments.out else page)
+    return 0
+
+
+def _write(arguments: argparse.Namespace, source: Path, out: Path) -> None:
     from jaxcrystal.reports.gallery.content import gallery_content
     from jaxcrystal.reports.gallery.folder import screening_rows
     from jaxcrystal.reports.gallery.frames import load_frames
@@ -60,8 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.structures.entries import load_entries
     from jaxcrystal.structures.folder import summary_rows
 
-    source = Path(arguments.source)
-    out = Path(arguments.out) if arguments.out else default_page(source)
     require_ours(out)
     every = load_entries(source)
     entries = every[: arguments.max]
@@ -80,7 +91,6 @@ def run(arguments: argparse.Namespace) -> int:
     count = f"{len(entries)} of {len(every)}" if len(entries) < len(every) else str(len(every))
     more = f" (--max {len(every)} shows all)" if len(entries) < len(every) else ""
     print(f"{count} structures{more}; written to {out}, {out.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
 def default_page(source: Path) -> Path:

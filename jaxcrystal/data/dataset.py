@@ -14,6 +14,7 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically
 from jaxcrystal.io.arrays import COLUMN, FORMAT, VERSION, load_arrays
+from jaxcrystal.remote import local_copy
 from jaxcrystal.symmetry.crystals import build_crystal
 from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
@@ -150,12 +151,13 @@ class Dataset:
 
     @classmethod
     def load(cls, path: str | Path) -> "Dataset":
-        """Reads a file that `save` wrote.
+        """Reads a file that `save` wrote, by path or URL.
 
         Raises:
           DataError: no such file, not a data set, or one of another version.
         """
-        arrays, info = load_arrays(path)
+        with local_copy(path) as here:
+            arrays, info = load_arrays(here)
         columns = {
             name.removeprefix(COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(COLUMN)
         }

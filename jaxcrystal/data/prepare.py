@@ -17,9 +17,10 @@ from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import require_absent, write_text
-from jaxcrystal.io.readers import PROPERTIES, Record, read, read_records
+from jaxcrystal.io.readers import AFLOW, PROPERTIES, Record, read, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.io.sources import Skipped, column_names
+from jaxcrystal.remote import local_copy
 
 _CHUNK = 64
 #: Characters of a library's message that are kept.
@@ -154,13 +155,13 @@ def _with_properties(records: Iterator[Record], wanted: Set[str]) -> Iterator[Re
 
 
 def load_or_prepare(source: str | Path) -> Dataset:
-    """Returns a prepared data set (.npz); any other source is prepared on the spot."""
+    """Returns a prepared data set (.npz), by path or URL; any other source is prepared on the spot."""
     if Path(source).suffix == ".npz":
         return Dataset.load(source)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, local_copy(source) as path:
         out = Path(folder) / "prepared.npz"
-        embedded = str(source) == "aflow"
-        prepare(source, out, processes=1 if embedded else None, progress=not embedded)
+        embedded = str(source) == AFLOW
+        prepare(path, out, processes=1 if embedded else None, progress=not embedded)
         return Dataset.load(out)
 
 

@@ -19,6 +19,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.convert import formula, to_pymatgen
+from jaxcrystal.remote import local_copy
 from jaxcrystal.requests.like import order_like, rows_to_order
 from jaxcrystal.requests.orders import Order, SiteMode
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
@@ -37,7 +38,7 @@ def load_targets(source: str | Path, folder: Path, processes: int | None = None)
     """Reads a prepared file, or prepares structures of any known kind on the spot.
 
     Args:
-      source: `.npz` of `jaxcrystal prepare`, or what that command accepts.
+      source: path or URL of a `.npz` of `jaxcrystal prepare`, or of what that command accepts.
       folder: gets targets.npz and rejected.csv, what was refused and why, of the second kind.
       processes: worker processes.
 
@@ -46,7 +47,8 @@ def load_targets(source: str | Path, folder: Path, processes: int | None = None)
     """
     if Path(source).suffix == ".npz":
         return Dataset.load(source)
-    report = prepare(source, folder / "targets.npz", max_sites=BUCKETS[-1], processes=processes)
+    with local_copy(source) as path:
+        report = prepare(path, folder / "targets.npz", max_sites=BUCKETS[-1], processes=processes)
     return Dataset.load(report.out)
 
 

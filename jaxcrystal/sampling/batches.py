@@ -13,9 +13,12 @@ import numpy as np
 from jaxcrystal.crystal import Crystal, bucket_of, image_bucket_of, pad_and_stack
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.requests.orders import Order
 from jaxcrystal.symmetry.crystals import letter_indices
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
+
+Letters = tuple[str, ...] | None
 
 
 class Shape(NamedTuple):
@@ -64,8 +67,13 @@ def shape_of(candidate: Candidate) -> Shape:
 def by_shape(candidates: Iterable[Candidate]) -> dict[Shape, list[Candidate]]:
     """Returns the structures of each shape, small shapes first."""
     members: dict[Shape, list[Candidate]] = defaultdict(list)
+    shapes: dict[tuple[Order, Letters], Shape] = {}
     for candidate in candidates:
-        members[shape_of(candidate)].append(candidate)
+        # Found once for each assignment of letters: a run of millions has few of them.
+        kind = candidate.order, candidate.letters
+        if kind not in shapes:
+            shapes[kind] = shape_of(candidate)
+        members[shapes[kind]].append(candidate)
     order = sorted(members, key=lambda s: (s.max_nodes, s.capacity.max_images, s.capacity.merge))
     return {shape: members[shape] for shape in order}
 

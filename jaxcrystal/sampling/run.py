@@ -16,7 +16,7 @@ from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
 from jaxcrystal.sampling.parts import Part, without_padding, write_part
-from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, cut_in_parts, digest
+from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, Shard, cut_in_parts, digest
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.finished import Drawn
 from jaxcrystal.structures.summary import GroupCheck
@@ -45,6 +45,7 @@ class RunSettings:
       workers: processes that finish and write structures beside the devices; 0: this process does
         it; None: one for each CPU, at most 8, beside an accelerator, and one where CPUs are the
         devices. Two parts or fewer are written by this process.
+      part_size: structures that are written together; None: 32, or 1024 where they are arrays.
     """
 
     config: LangevinConfig
@@ -53,11 +54,17 @@ class RunSettings:
     formats: tuple[str, ...] = ("cif",)
     check: GroupCheck = "usual"
     workers: int | None = None
+    part_size: int | None = None
 
     @property
-    def part_size(self) -> int:
+    def per_part(self) -> int:
         """Structures of a part of the folder."""
-        return ARRAYS_PART_SIZE if self.formats == ("npz",) else PART_SIZE
+        usual = ARRAYS_PART_SIZE if self.formats == ("npz",) else PART_SIZE
+        return usual if self.part_size is None else self.part_size
+
+    def num_parts(self, structures: int) -> int:
+        """Returns the number of parts of a run of so many structures."""
+        return -(-structures // self.per_part)
 
 
 def open_run(
@@ -68,7 +75,7 @@ def open_run(
     Args:
       candidates: of `requests.candidates.make_candidates`.
       model: trained.
-      out: new or empty folder, or one of the same run.
+      out: path or URL of a new or empty folder, or of one of the same run.
       settings: see `RunSettings`.
 
     Raises:
@@ -83,12 +90,13 @@ def sample_to_folder(
     model: Model,
     settings: RunSettings,
     progress: bool = False,
+    shard: Shard = Shard(),  # noqa: B008 (a constant)
 ) -> None:
     """Samples what a run folder lacks.
 
     Every part is written as soon as it is complete and then left alone, so that memory does not
     grow with the run. The processes of several hosts (`jax.distributed`) take turns at the
-    parts, in one folder on a file system that they share; each uses its own devices.
+    parts, in one folder that they share, on a disk or at a URL; each uses its own devices.
 
     Args:
       folder: of `open_run`, with the same candidates, model and settings.
@@ -96,14 +104,16 @@ def sample_to_folder(
       model: trained.
       settings: see `RunSettings`.
       progress: show a bar.
+      shard: which parts of the run are sampled. Jobs with all shards of a run need nothing of
+        each other; the one that finds all parts there at its end writes the summary.
 
     Raises:
       DataError: the folder cannot be written.
     """
-    parts = cut_in_parts(candidates, settings.part_size)
-    process, processes = jax.process_index(), jax.process_count()
-    ours = range(process, len(parts), processes)
-    missing = [part for part in ours if not folder.has(part)]
+    parts = cut_in_parts(candidates, settings.per_part)
+    ours = shard.parts(len(parts))[jax.process_index() :: jax.process_count()]
+    there = folder.parts()
+    missing = [part for part in ours if part not in there]
     part_of = {candidate.place: part for part in missing for candidate in parts[part]}
     todo = [candidate for part in missing for candidate in parts[part]]
     total = sum(len(parts[part]) for part in ours)
@@ -130,12 +140,19 @@ def sample_to_folder(
                         *(settings.formats, settings.check),
                     )
                 )
-    if process == 0 and not folder.complete:
-        while not all(map(folder.has, range(len(parts)))):
-            time.sleep(_WAIT)
-        folder.finish(len(parts))
+    _finish(folder, len(parts), shard)
+
+
+def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
+    """Waits for the other processes of this job; writes the summary if the parts of all jobs are there."""
     while not folder.complete:
-        time.sleep(_WAIT)
+        there = folder.parts()
+        if jax.process_index() == 0 and there.issuperset(range(total)):
+            folder.finish(total)
+        elif shard.count > 1 and there.issuperset(shard.parts(total)):
+            return
+        else:
+            time.sleep(_WAIT)
 
 
 def _num_workers(settings: RunSettings, parts: int) -> int:
@@ -167,8 +184,8 @@ def _unusual(candidates: Sequence[Candidate], settings: RunSettings) -> dict[str
     found: dict[str, object] = {}
     if candidates and candidates[0].cond:
         found["cond"] = dict(candidates[0].cond)
-    if settings.part_size != PART_SIZE:
-        found["part_size"] = settings.part_size
+    if settings.per_part != PART_SIZE:
+        found["part_size"] = settings.per_part
     if settings.check != "usual":
         found["check"] = settings.check
     return found

@@ -4,25 +4,28 @@
     parts/00000/    the first structures, as `writers.write_samples` writes them; ...
     summary.csv     all rows, once every part is there
 
-Which structures a part holds follows from the request alone. A part is renamed to its place
-when it is complete; one that is missing is sampled again, from the same seeds.
+Which structures a part holds follows from the request alone. A part gets its name when it is
+complete; one that is missing is sampled again, from the same seeds. At a URL a part is one
+object, parts/00000.zip: see `part_stores`.
 """
 
 import hashlib
+import io
 import json
-import os
-import shutil
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jaxcrystal.errors import DataError
-from jaxcrystal.files import claim_folder, is_partial, write_atomically, write_text
+from jaxcrystal.errors import DataError, RequestError
+from jaxcrystal.remote import is_url
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
+from jaxcrystal.sampling.part_stores import Fill, part_store
 from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.folder import RUN_NAME
-from jaxcrystal.structures.summary import SUMMARY_NAME, GroupCheck, read_summary, summary_csv
+from jaxcrystal.structures.summary import SUMMARY_NAME, GroupCheck, parse_summary, summary_csv
 from jaxcrystal.structures.writers import write_samples
 
 FORMAT = "jaxcrystal-run-1"
@@ -30,8 +33,43 @@ FORMAT = "jaxcrystal-run-1"
 PART_SIZE = 32
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of several jobs that share a run and need nothing of each other.
+
+    Attributes:
+      index: which, from 1.
+      count: how many.
+    """
+
+    index: int = 1
+    count: int = 1
+
+    def parts(self, total: int) -> range:
+        """Returns the parts, of so many, that this job samples."""
+        return range(self.index - 1, total, self.count)
+
+
+def parse_shard(text: str) -> Shard:
+    """Returns the job that a text such as `3/16` names.
+
+    Raises:
+      RequestError: it names none.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
+    if not 1 <= shard.index <= shard.count:
+        raise RequestError(f"--shard is {text!r}; expected I/N with I from 1 to N, such as 3/16")
+    return shard
+
+
 def cut_in_parts(candidates: Sequence[Candidate], size: int = PART_SIZE) -> list[list[Candidate]]:
-    """Returns the structures of each part: of one shape as far as possible, in the order of the sampler."""
+    """Returns the structures of each part: of one shape as far as possible, in the order of the sampler.
+
+    Args:
+      candidates: of the whole run.
+      size: structures of a part.
+    """
     ordered = [candidate for members in by_shape(candidates).values() for candidate in members]
     return [ordered[first : first + size] for first in range(0, len(ordered), size)]
 
@@ -49,7 +87,7 @@ class RunFolder:
     """A run folder that is ours.
 
     Args:
-      path: new, empty, or of the same run, which then goes on.
+      path: path or URL; new, empty, or of the same run, which then goes on.
       settings: all that the structures depend on; values that JSON can hold.
 
     Raises:
@@ -57,25 +95,29 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = path if is_url(path) else Path(path)
+        self._store = part_store(path)
         wanted = {"format": FORMAT, "settings": json.loads(json.dumps(settings))}
-        try:
-            if (self.path / RUN_NAME).exists():
-                self._require_same(wanted)
-            else:
-                claim_folder(self.path, leftovers=True)
-                write_text(self.path / RUN_NAME, json.dumps(wanted, indent=1) + "\n")
-        except OSError as error:
-            raise DataError(f"cannot write to {self.path}: {error.strerror or error}") from error
+        if self._store.read(RUN_NAME) is None:
+            if not self._store.others():
+                text = json.dumps(wanted, indent=1) + "\n"
+                self._store.write(RUN_NAME, lambda file: _write_text(file, text))
+            elif self._store.read(RUN_NAME) is None:  # else another job of the run was a moment faster
+                raise DataError(f"{path} is not empty: choose another --out, nothing is overwritten")
+        self._require_same(wanted)
 
     @property
     def complete(self) -> bool:
         """Whether every part is there, and the summary."""
-        return (self.path / SUMMARY_NAME).exists()
+        return self._store.has(SUMMARY_NAME)
+
+    def parts(self) -> set[int]:
+        """Returns the numbers of the parts that are there; they are whole."""
+        return self._store.parts()
 
     def has(self, part: int) -> bool:
         """Returns whether a part is there; it is whole then."""
-        return self._part(part).exists()
+        return part in self.parts()
 
     def write(
         self, part: int, samples: Sequence[Sample], formats: Sequence[str], check: GroupCheck = "usual"
@@ -85,20 +127,32 @@ class RunFolder:
         Raises:
           DataError: it cannot be written.
         """
-        place = self._part(part)
-        temporary = place.with_name(f".{place.name}.part")
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-            write_samples(samples, temporary, formats, check)
-            os.rename(temporary, place)
-        except OSError as error:
-            raise DataError(f"cannot write {place}: {error.strerror or error}") from error
-        except DataError:
-            shutil.rmtree(temporary, ignore_errors=True)  # of a disk that is full
-            raise
+        self.write_with(part, lambda folder: write_samples(samples, folder, formats, check))
+
+    def write_with(self, part: int, fill: Fill) -> None:
+        """Writes a part, whole or not at all.
+
+        Args:
+          part: which.
+          fill: writes its files, `summary.csv` among them, into a local folder, which it makes.
+
+        Raises:
+          DataError: it cannot be written.
+        """
+        self._store.write_part(part, fill)
+
+    def rows(self, parts: Iterable[int]) -> Iterator[dict[str, str]]:
+        """Yields the rows of some parts.
+
+        Raises:
+          DataError: one of them is not there, or cannot be read.
+        """
+        for part in parts:
+            text = self._store.read_part(part, SUMMARY_NAME).decode()
+            yield from parse_summary(io.StringIO(text, newline=""), f"part {part} of {self.path}")
 
     def finish(self, parts: int) -> None:
-        """Writes the summary of all parts.
+        """Writes the summary of all parts. Several jobs may do so at once: they write the same.
 
         Raises:
           DataError: it cannot be written.
@@ -106,23 +160,22 @@ class RunFolder:
 
         def write(file: BinaryIO) -> None:
             for part in range(parts):
-                rows = read_summary(self._part(part) / SUMMARY_NAME)
-                file.write(summary_csv(rows, head=part == 0).encode())
+                _write_text(file, summary_csv(self.rows([part]), head=part == 0))
 
-        write_atomically(self.path / SUMMARY_NAME, write)
-        for place in (self.path, self.path / "parts"):
-            for left in filter(is_partial, place.iterdir()):  # by processes that were killed
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-
-    def _part(self, part: int) -> Path:
-        return self.path / "parts" / f"{part:05d}"
+        try:
+            self._store.write(SUMMARY_NAME, write)
+        except DataError:
+            # Another job has finished the run, and taken the half written file for that of a killed one.
+            if not self.complete:
+                raise
+        self._store.clean()
 
     def _require_same(self, wanted: Mapping[str, Any]) -> None:
-        path = self.path / RUN_NAME
+        path = f"{self.path}/{RUN_NAME}"
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(self._store.read(RUN_NAME) or b"")
             form, before = found["format"], dict(found["settings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is not of a run of jaxcrystal: choose another --out ({error})"
             ) from error
@@ -138,3 +191,7 @@ class RunFolder:
                 f"{self.path} holds a run with other settings: {listed[:300]}; choose another --out, or the "
                 "same settings to go on with it"
             )
+
+
+def _write_text(file: BinaryIO, text: str) -> None:
+    file.write(text.encode())

@@ -14,7 +14,7 @@ from jaxcrystal.io.arrays import ARRAYS_NAME
 from jaxcrystal.io.checks import atomic_numbers, checked
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import Record, read, read_records
-from jaxcrystal.structures.folder import part_folders, summary_rows
+from jaxcrystal.structures.folder import opened_source, part_folders, summary_rows
 from jaxcrystal.structures.summary import SUMMARY_NAME
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.workers import map_structures
@@ -62,7 +62,7 @@ def load_entries(source: str | Path, processes: int | None = None) -> list[Entry
     """Returns an entry for every structure of a source, in its order.
 
     Args:
-      source: a file or folder of any kind that `io.readers.read_structures` knows, or a
+      source: path or URL of a file or folder of any kind that `io.readers.read_structures` knows, or a
         prepared data set (`.npz`). In a folder of the sampler, in parts or not, each crystal
         is read once, whatever formats it is there in, and joined with its row of
         `summary.csv`; a row without a structure is an entry with an error, and a structure
@@ -72,14 +72,14 @@ def load_entries(source: str | Path, processes: int | None = None) -> list[Entry
     Raises:
       DataError: the source does not exist, is of no known kind or holds no structure.
     """
-    path = Path(source)
-    if path.suffix == ".npz":
-        return _of_dataset(Dataset.load(path))
-    rows = _summary(path)
-    if rows is None:
-        entries = _parsed(list(read_records(source)), processes)
-    else:
-        entries = _of_samples(path, rows, processes)
+    with opened_source(source) as path:
+        if path.suffix == ".npz":
+            return _of_dataset(Dataset.load(path))
+        rows = _summary(path)
+        if rows is None:
+            entries = _parsed(list(read_records(path)), processes)
+        else:
+            entries = _of_samples(path, rows, processes)
     if not entries:
         raise DataError(f"{source} holds no structures")
     return entries

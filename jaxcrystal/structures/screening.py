@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.io.readers import AFLOW
+from jaxcrystal.remote import is_url
 from jaxcrystal.structures.duplicates import novel, unique
 from jaxcrystal.structures.entries import Entry, load_entries
-from jaxcrystal.structures.folder import summary_rows
+from jaxcrystal.structures.folder import opened_source, summary_rows
 from jaxcrystal.structures.geometry import Geometry, is_odd_density, is_short, measure
 from jaxcrystal.structures.summary import SUMMARY_NAME
 from jaxcrystal.workers import map_structures
@@ -109,8 +110,8 @@ def screen(
     up to the choice of origin).
 
     Args:
-      source: folder of `jaxcrystal sample`, or anything that `load_entries` reads.
-      novel_against: file or folder of known structures.
+      source: path or URL of a folder of `jaxcrystal sample`, or of anything that `load_entries` reads.
+      novel_against: path or URL of a file or folder of known structures.
       min_distance: Å between two atoms, images of one atom included, below which a structure
         is flagged. Default: relative to covalent radii, see `geometry.is_short`.
       density: least and greatest, g/cm³. Default: relative to the atoms' volumes, see
@@ -125,10 +126,11 @@ def screen(
     """
     _require_limits(min_distance, density)
     for path in (source, novel_against):  # before minutes are spent on reading the other
-        if path is not None and str(path) != AFLOW and not Path(path).exists():
+        if path is not None and str(path) != AFLOW and not is_url(path) and not Path(path).exists():
             raise DataError(f"{path} does not exist")
-    entries = load_entries(source, processes)
-    scores = _scores(entries, Path(source))
+    with opened_source(source) as path:
+        entries = load_entries(path, processes)
+        scores = _scores(entries, path)
     if rank and np.isnan(scores).all():
         raise RequestError(
             f"no scores to rank by: {source} has no numbers in the columns {' and '.join(SCORES)} of "

@@ -86,11 +86,23 @@ def read_summary(path: Path) -> Iterator[dict[str, str]]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if set(reader.fieldnames or ()) >= _KNOWN_BY:
-                yield from reader
-    except (OSError, ValueError, csv.Error) as error:
+            yield from parse_summary(file, str(path))
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+
+
+def parse_summary(lines: Iterable[str], where: str) -> Iterator[dict[str, str]]:
+    """Yields the rows of the lines of a summary; `where` is what errors call it.
+
+    Raises:
+      DataError: they are no table.
+    """
+    try:
+        reader = csv.DictReader(lines)
+        if set(reader.fieldnames or ()) >= _KNOWN_BY:
+            yield from reader
+    except csv.Error as error:
+        raise DataError(f"cannot read {where}: {error}") from error
 
 
 #: Columns by which a summary of the sampler is known, of earlier versions too.

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from jaxcrystal.errors import DataError, one_line
+from jaxcrystal.training.parallel import is_main
 from jaxcrystal.training.step import TrainState
 
 FORMAT = 2
@@ -49,19 +50,30 @@ class Checkpoints:
       folder: of the checkpoints.
       keep: states kept.
       run: what a state must agree on with the run that takes it up: name and value.
+      apart: every process has a folder of its own, and the main one alone saves; otherwise they
+        share one.
 
     Raises:
       DataError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, keep: int, run: dict[str, str]) -> None:
+    def __init__(self, folder: Path, keep: int, run: dict[str, str], apart: bool = False) -> None:
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports every save
         self._folder, self._run = folder, run
+        self._apart = apart and jax.process_count() > 1
+        processes = ocp.options.MultiprocessingOptions()
+        if self._apart:  # orbax waits for nobody, and takes no arrays that others have too
+            me = jax.process_index()
+            processes = ocp.options.MultiprocessingOptions(me, {me}, f"process{me}")
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(
                 folder.absolute(),
                 options=ocp.CheckpointManagerOptions(
-                    max_to_keep=keep, create=True, cleanup_tmp_directories=True
+                    max_to_keep=keep,
+                    create=not self._apart,
+                    cleanup_tmp_directories=True,
+                    multiprocessing_options=processes,
                 ),
                 item_names=("state", "about"),
             )
@@ -91,10 +103,10 @@ class Checkpoints:
           DataError: this one, or the one before it, could not be written.
         """
         step = int(state.step)
-        if step in self._manager.all_steps():
+        if step in self._manager.all_steps() or (self._apart and not is_main()):
             return
         # Copies: the next update takes the state's memory while the background still reads.
-        copies = _copied(state._asdict())
+        copies = jax.device_get(state._asdict()) if self._apart else _copied(state._asdict())
         about = {"format": FORMAT, "run": self._run, "progress": asdict(progress)}
         with self._reported():
             self._manager.save(
@@ -132,7 +144,8 @@ class Checkpoints:
                     "the run; a run resumes unchanged"
                 )
         with self._readable(step):
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(like._asdict()))
+            wanted = jax.device_get(like._asdict()) if self._apart else like._asdict()
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
             tree = self._manager.restore(step, args=args)["state"]
             told = about["progress"]
             best = None if told["best"] is None else (told["best"][0], told["best"][1])

@@ -104,7 +104,7 @@ class TrainConfig:
     """A whole training run, as its TOML file holds it.
 
     Attributes:
-      out: run folder; holds the model, its checkpoints and its logs.
+      out: run folder, or its URL; holds the model, its checkpoints and its logs.
       seed: of weights, batches and noise.
       start_from: model folder whose weights the run starts from; empty: random weights. Its
         network must be the same, but may have fewer interaction blocks (those that it lacks are

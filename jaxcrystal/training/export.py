@@ -26,13 +26,16 @@ class Exporter:
 
     Args:
       config: of the run.
+      out: its folder on the disk.
       module: Flax module of its network.
       structures: those it is trained on.
       steps_before: updates of the model that the run started from.
     """
 
-    def __init__(self, config: TrainConfig, module: Any, structures: Dataset, steps_before: int) -> None:
-        self._config, self._module, self._steps_before = config, module, steps_before
+    def __init__(
+        self, config: TrainConfig, out: Path, module: Any, structures: Dataset, steps_before: int
+    ) -> None:
+        self._config, self._out, self._module, self._steps_before = config, out, module, steps_before
         self._letters = count_letters(structures)
         self._info = {
             "elements": sorted({int(z) for z in structures.species}),
@@ -45,12 +48,12 @@ class Exporter:
     def save(self, state: TrainState, done: Progress) -> None:
         """Writes the averaged weights to the run folder."""
         if is_main():
-            self.model(state, done).save(Path(self._config.out))
+            self.model(state, done).save(self._out)
 
     def save_best(self, state: TrainState, done: Progress) -> None:
         """Writes them as the run's best model."""
         if is_main():
-            save_best(self.model(state, done), Path(self._config.out))
+            save_best(self.model(state, done), self._out)
 
     def model(self, state: TrainState, done: Progress) -> Model:
         """Returns the model of the averaged weights."""

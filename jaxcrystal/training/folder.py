@@ -13,20 +13,36 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import claim_folder, is_partial, write_text
 from jaxcrystal.model import Model
+from jaxcrystal.remote import Objects, is_url
 from jaxcrystal.training.config import TrainConfig
 
+_CONFIG = "config.toml"
 
-def claim(config: TrainConfig, resume: bool) -> None:
+
+def holds_run(out: str) -> bool:
+    """Returns whether there is a run to resume, at a path or URL.
+
+    Raises:
+      DataError: the URL cannot be read.
+    """
+    return Objects(out).exists(_CONFIG) if is_url(out) else (Path(out) / _CONFIG).exists()
+
+
+def claim(config: TrainConfig, out: Path, resume: bool) -> None:
     """Makes the run folder ours, without what a kill left half written; refuses another run's.
+
+    Args:
+      config: of the run.
+      out: its folder on the disk.
+      resume: a run is in it.
 
     Raises:
       DataError: the folder is in use, or holds no run or another one to resume.
     """
-    out = Path(config.out)
-    saved = out / "config.toml"
+    saved = out / _CONFIG
     if resume:
         if not saved.exists():
-            raise DataError(f"{out} holds no run to resume: there is no config.toml in it")
+            raise DataError(f"{config.out} holds no run to resume: there is no {_CONFIG} in it")
         _require_same(saved, config)
         _clean(out)
     else:

@@ -18,6 +18,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
 from jaxcrystal.errors import DataError
 from jaxcrystal.models.network import make_module
+from jaxcrystal.remote import is_url
 from jaxcrystal.training.checkpoints import Checkpoints, Progress
 from jaxcrystal.training.config import DataConfig, TrainConfig
 from jaxcrystal.training.export import Exporter, first_params
@@ -25,6 +26,7 @@ from jaxcrystal.training.figures import draw_losses
 from jaxcrystal.training.folder import claim, digest
 from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.logs import Logs, require_tensorboard
+from jaxcrystal.training.mirror import Mirror
 from jaxcrystal.training.objective import learning_rate_schedule, make_optimizer
 from jaxcrystal.training.parallel import data_mesh, is_main, main_first, place, replicated
 from jaxcrystal.training.step import Metrics, TrainState, init_state, is_finite
@@ -33,7 +35,7 @@ from jaxcrystal.training.updates import compile_updates
 from jaxcrystal.training.validation import trained_loss, validate
 
 
-def train(config: TrainConfig, resume: bool = False, progress: bool = True, module: Any = None) -> Path:
+def train(config: TrainConfig, resume: bool = False, progress: bool = True, module: Any = None) -> Path | str:
     """Trains a model, from the start or from the last checkpoint of its run folder.
 
     A run that was killed and is resumed ends with the same bits as one that was not (on one
@@ -46,7 +48,7 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True, modu
       module: Flax module of the network (see `score.make_score`), or its class; default: what
         `config.network` says.
     Returns:
-      The run folder; it is a model folder with checkpoints and logs.
+      The run folder, a path or the URL; it is a model folder with checkpoints and logs.
     Raises:
       DataError: unusable data, a run folder in use, nothing to resume, another configuration,
         a loss that became non-finite, a file that cannot be written.
@@ -56,13 +58,36 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True, modu
         config = replace(config, network=config.network.with_module(module))
     if module is None or isinstance(module, type):
         module = make_module(config.network, module)
-    out, optimizer, main = Path(config.out), config.optimizer, is_main()
+    if not is_url(config.out):
+        _train(config, Path(config.out), resume, progress, module)
+        return Path(config.out)
+    with Mirror(config.out) as mirror:
+        _train(config, mirror.folder, resume, progress, module, mirror)
+    return config.out
+
+
+def _train(
+    config: TrainConfig, out: Path, resume: bool, progress: bool, module: Any, mirror: Mirror | None = None
+) -> None:
+    """Trains in a folder on the disk: see `train`.
+
+    Args:
+      config: of the run.
+      out: the folder.
+      resume: go on with the run in it.
+      progress: show a bar.
+      module: Flax module.
+      mirror: of the folder, where the run is at a URL; each process has a folder of its own then.
+    """
+    optimizer, main = config.optimizer, is_main()
     if config.log.tensorboard:
         require_tensorboard()
     mesh = data_mesh(optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
     indices = usable(dataset, config.data)
-    main_first(lambda: claim(config, resume))
+    main_first(lambda: _claim(config, out, resume, mirror))
+    if mirror is not None and resume and not main:
+        mirror.fetch()
     validation = _validation_set(config)
     sampler = BucketSampler(
         dataset.num_sites, optimizer.batch_size, config.seed, optimizer.constrained_share, indices
@@ -72,30 +97,48 @@ def train(config: TrainConfig, resume: bool = False, progress: bool = True, modu
         inputs = Inputs(dataset, indices, sampler, config.data.device_gib, mesh, config.data.conditions)
         stack.enter_context(closing(inputs))
         params, steps_before = first_params(config, *inputs.first(), module)
-        exporter = Exporter(config, module, chosen, steps_before)
+        exporter = Exporter(config, out, module, chosen, steps_before)
         state, done = place(init_state(params, make_optimizer(optimizer)), replicated(mesh)), Progress()
         agree = {
             "configuration": to_toml(replace(config, out="")),
             "data": digest(chosen, config.data.conditions),
         }
-        checkpoints = stack.enter_context(Checkpoints(out / "checkpoints", config.log.keep, agree))
+        checkpoints = stack.enter_context(
+            Checkpoints(out / "checkpoints", config.log.keep, agree, apart=mirror is not None)
+        )
         restored = checkpoints.restore(state) if resume else None
         if restored is not None:
             state, done = restored
+            if mirror is not None:  # it was read by each process for itself
+                state = place(state, replicated(mesh))
         first = int(state.step)
         logs = stack.enter_context(closing(Logs(out, first, config.log.tensorboard, main)))
         steps = range(first, optimizer.steps)
         updates = stack.enter_context(closing(compile_updates(config, module, inputs, state, steps, mesh)))
         if progress and main:
             print(_summary(inputs, sampler, len(chosen)), file=sys.stderr)
-        run = _Run(config, inputs, updates, validation, checkpoints, logs, exporter, progress and main)
+        show = progress and main
+        run = _Run(config, inputs, updates, validation, checkpoints, logs, exporter, show, mirror)
         with StopRequest() as stop:
             state = run.steps(state, done, stop)
         checkpoints.wait()
         exporter.save(state, done)
     if main and draw_losses(out) is None and progress:
         print("no losses.png: it needs matplotlib, pip install 'jaxcrystal[eval]'", file=sys.stderr)
-    return out
+    if main and mirror is not None:
+        mirror.push()
+
+
+def _claim(config: TrainConfig, out: Path, resume: bool, mirror: Mirror | None) -> None:
+    if mirror is None:
+        claim(config, out, resume)
+        return
+    if resume:
+        mirror.fetch()
+    else:
+        mirror.require_empty()
+    claim(config, out, resume)
+    mirror.push()
 
 
 def usable(dataset: Dataset, config: DataConfig) -> np.ndarray:
@@ -144,6 +187,7 @@ class _Run:
     logs: Logs
     exporter: Exporter
     show: bool
+    mirror: Mirror | None
 
     def steps(self, state: TrainState, done: Progress, stop: StopRequest) -> TrainState:
         """Updates the state to the end of the run; `done` is kept up to date."""
@@ -217,6 +261,9 @@ class _Run:
             raise self._diverged(int(state.step))
         self.checkpoints.save(state, done)
         self.exporter.save(state, done)
+        if self.mirror is not None and is_main():
+            self.checkpoints.wait()
+            self.mirror.push()
 
     def _diverged(self, number: int) -> DataError:
         self.checkpoints.wait()

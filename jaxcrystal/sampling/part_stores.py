@@ -1,0 +1,182 @@
+"""Where the parts of a run lie: folders of a file system, or objects at a URL.
+
+On a disk a part is a folder, parts/00000, that is renamed to its place once it is complete; at a
+URL it is one object with the same files, parts/00000.zip, which comes whole or not at all.
+"""
+
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from jaxcrystal.errors import DataError
+from jaxcrystal.files import is_partial, write_atomically, zipped
+from jaxcrystal.remote import Objects, is_url
+from jaxcrystal.structures.folder import PARTS, ZIPPED, unzip_part
+
+#: Writes the files of a part into a folder that does not exist yet.
+Fill = Callable[[Path], object]
+#: Writes into an open file.
+Write = Callable[[BinaryIO], None]
+
+
+class PartStore(ABC):
+    """What a run folder needs of the place that it lies in. Every method may raise DataError."""
+
+    @abstractmethod
+    def others(self) -> bool:
+        """Returns whether anything is there but what a killed process left half written."""
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Returns whether a file is there; it is whole then."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """Returns a file's content; None if there is none of this name."""
+
+    @abstractmethod
+    def write(self, name: str, write: Write) -> None:
+        """Writes a file, whole or not at all, in place of an older one."""
+
+    @abstractmethod
+    def parts(self) -> set[int]:
+        """Returns the numbers of the parts that are there; each is whole."""
+
+    @abstractmethod
+    def write_part(self, part: int, fill: Fill) -> None:
+        """Writes a part, whole or not at all; one that is there already is kept."""
+
+    @abstractmethod
+    def read_part(self, part: int, name: str) -> bytes:
+        """Returns a file of a part."""
+
+    @abstractmethod
+    def clean(self) -> None:
+        """Removes what killed processes left half written."""
+
+
+def part_store(place: str | Path) -> PartStore:
+    """Returns the store of a path or URL."""
+    return _AtUrl(Objects(str(place))) if is_url(place) else _OnDisk(Path(place))
+
+
+class _OnDisk(PartStore):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def others(self) -> bool:
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            return any(not is_partial(path) for path in self._path.iterdir())
+        except OSError as error:
+            raise DataError(f"cannot write to {self._path}: {error.strerror or error}") from error
+
+    def has(self, name: str) -> bool:
+        return (self._path / name).exists()
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._path / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DataError(f"cannot read {self._path / name}: {error.strerror or error}") from error
+
+    def write(self, name: str, write: Write) -> None:
+        write_atomically(self._path / name, write)
+
+    def parts(self) -> set[int]:
+        try:
+            return set(_numbers(os.listdir(self._path / PARTS)))
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise DataError(f"cannot read {self._path}: {error.strerror or error}") from error
+
+    def write_part(self, part: int, fill: Fill) -> None:
+        place = self._place(part)
+        temporary = None
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # A name of its own: a job that was started twice, or is still dying, may write the same part.
+            temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent))
+            filled = temporary / place.name  # which gets the permissions that the user wants
+            fill(filled)
+            os.rename(filled, place)
+        except (OSError, DataError) as error:
+            if place.exists():
+                return  # the other one was faster; its files are the same
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"cannot write {place}: {error.strerror or error}") from error
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def read_part(self, part: int, name: str) -> bytes:
+        content = self.read(f"{PARTS}/{_name(part)}/{name}")
+        if content is None:
+            raise DataError(f"cannot read {self._place(part) / name}: it does not exist")
+        return content
+
+    def clean(self) -> None:
+        for folder in (self._path, self._path / PARTS):
+            for left in filter(is_partial, folder.iterdir() if folder.exists() else ()):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)  # which another job may be removing
+                else:
+                    left.unlink(missing_ok=True)
+
+    def _place(self, part: int) -> Path:
+        return self._path / PARTS / _name(part)
+
+
+class _AtUrl(PartStore):
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def others(self) -> bool:
+        return bool(self._objects.names())
+
+    def has(self, name: str) -> bool:
+        return self._objects.exists(name)
+
+    def read(self, name: str) -> bytes | None:
+        return self._objects.read(name) if self._objects.exists(name) else None
+
+    def write(self, name: str, write: Write) -> None:
+        with tempfile.TemporaryDirectory(prefix="jaxcrystal-") as folder:
+            path = Path(folder) / name
+            write_atomically(path, write)
+            self._objects.upload(name, path)
+
+    def parts(self) -> set[int]:
+        names = self._objects.names(PARTS)
+        return set(_numbers(name.removesuffix(ZIPPED) for name in names if name.endswith(ZIPPED)))
+
+    def write_part(self, part: int, fill: Fill) -> None:
+        with tempfile.TemporaryDirectory(prefix="jaxcrystal-") as folder:
+            filled = Path(folder) / _name(part)
+            fill(filled)
+            self._objects.write(self._place(part), zipped(filled))
+
+    def read_part(self, part: int, name: str) -> bytes:
+        return unzip_part(self._objects.read(self._place(part)), f"{self._objects}/{self._place(part)}", name)
+
+    def clean(self) -> None:
+        """Does nothing: nothing is there half written."""
+
+    def _place(self, part: int) -> str:
+        return f"{PARTS}/{_name(part)}{ZIPPED}"
+
+
+def _name(part: int) -> str:
+    return f"{part:05d}"
+
+
+def _numbers(names: Iterable[str]) -> Iterable[int]:
+    return (int(name) for name in names if name.isascii() and name.isdigit())
