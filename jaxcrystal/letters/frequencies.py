@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import permutations, product
 from math import factorial, prod
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,9 @@ class LetterFrequencies:
         default_factory=dict
     )
     _chances: dict[tuple[int, tuple[int, ...], tuple[int, ...]], dict[Assignment, float]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _options: dict[Any, tuple[list[Assignment], np.ndarray]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -168,11 +171,16 @@ class LetterFrequencies:
         counts = tuple(int(n) for n in counts)
         if not counts or min(counts) < 1:
             raise RequestError(f"each element needs 1 or more sites, got {list(counts)}")
-        chances = self.chances(space_group, counts, elements)
-        if not chances:
+        key = space_group, counts, tuple(elements)
+        if key not in self._options:
+            chances = self.chances(*key)
+            shares = np.cumsum(list(chances.values()))
+            self._options[key] = list(chances), shares / shares[-1:]
+        options, shares = self._options[key]
+        if not options:
             return self._draw_by_site(rng, space_group, counts)
-        options = list(chances)
-        return options[rng.choice(len(options), p=list(chances.values()))]
+        # As `rng.choice` does, which checks and sums the shares each time.
+        return options[int(shares.searchsorted(rng.random(), side="right"))]
 
     def site_weights(self, space_group: int) -> dict[str, float]:
         """Returns the weight of each letter of a group when sites are drawn one by one."""
