@@ -157,7 +157,7 @@ class Dataset:
           DataError: no such file, not a data set, or one of another version.
         """
         with local_copy(path) as here:
-            arrays, info = load_arrays(here)
+            arrays, info = load_arrays(here, called=path)
         columns = {
             name.removeprefix(COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(COLUMN)
         }

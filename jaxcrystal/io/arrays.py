@@ -26,25 +26,30 @@ ARRAYS_NAME = "structures.npz"
 COLUMN = "column/"
 
 
-def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_arrays(path: str | Path, called: object = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the arrays of a file by name, and how it was made.
+
+    Args:
+      path: of the file.
+      called: what errors call it; default: its path.
 
     Raises:
       DataError: no such file, not a data set, or one of another version.
     """
+    called = path if called is None else called
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; `jaxcrystal prepare` writes such files") from None
+        raise DataError(f"{called} does not exist; `jaxcrystal prepare` writes such files") from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a prepared data set (or is damaged): {error}") from error
+        raise DataError(f"{called} is not a prepared data set (or is damaged): {error}") from error
     label = arrays.pop("format", np.array([]))
     if label.shape != (3,) or label[0] != FORMAT:
-        raise DataError(f"{path} is not a prepared data set: make one with `jaxcrystal prepare`")
+        raise DataError(f"{called} is not a prepared data set: make one with `jaxcrystal prepare`")
     if label[1] != str(VERSION):
         raise DataError(
-            f"{path} has format version {label[1]}, this jaxcrystal reads {VERSION}: "
+            f"{called} has format version {label[1]}, this jaxcrystal reads {VERSION}: "
             "prepare it again with this version"
         )
     # They are stored as bytes.

@@ -56,9 +56,9 @@ def test_jobs_in_any_order_end_with_the_files_of_one_run(request_, whole, tmp_pa
 def test_a_job_samples_its_parts_only(request_, tmp_path, monkeypatch) -> None:
     stream, drawn = module.sample_stream, []
 
-    def recorded(wanted, *arguments):
+    def recorded(wanted, *arguments, **named):
         drawn.extend(candidate.place for candidate in wanted)
-        return stream(wanted, *arguments)
+        return stream(wanted, *arguments, **named)
 
     monkeypatch.setattr(module, "sample_stream", recorded)
     folder = sample_into(tmp_path / "run", request_, Shard(2, 3))
