@@ -23,6 +23,7 @@ from jaxcrystal.model import Model, load_model
 from jaxcrystal.score import make_score
 from jaxcrystal.symmetry.crystals import build_crystal
 
+_OPERATION = re.compile(r"= (?:\([^)]*\)|\S+) ([a-z\-]+)\(")
 _KINDS = {"fusions": "fusion", "products": "dot", "custom_calls": "custom-call", "loops": "while"}
 
 
@@ -48,10 +49,10 @@ def count(function: Any, arguments: tuple[Any, ...]) -> dict[str, int]:
     exact = [is_exact(product) for product in products(jaxpr.jaxpr)]
     text = jax.jit(function).lower(*arguments).compile().as_text()
     assert text is not None
-    found = Counter(re.findall(r"= \S+ ([a-z\-]+)\(", text))
+    found = Counter(re.findall(_OPERATION, text))
     counts = {name: found[kind] for name, kind in _KINDS.items()}
     entry = text[text.index("\nENTRY") :]
-    started = re.findall(r"= \S+ ([a-z\-]+)\(", entry)
+    started = re.findall(_OPERATION, entry)
     idle = ("parameter", "constant", "get-tuple-element", "tuple", "bitcast")
     return counts | {
         "started": sum(kind not in idle for kind in started),
