@@ -27,7 +27,7 @@ HOSTILE = "</script><script>alert(1)</script><b>&\u2028'\""
 
 @pytest.fixture
 def folder(samples, tmp_path):
-    return write_samples(samples, tmp_path / "out", ("cif",))
+    return write_samples(samples, tmp_path / "out", ("cif",), check="strict")
 
 
 def content_of(page: str) -> dict:
