@@ -23,7 +23,8 @@ from jaxcrystal.sampling import arrays
 from jaxcrystal.sampling.batches import make_batch, shape_of
 from jaxcrystal.sampling.programs import Programs
 from jaxcrystal.sampling.sample import sample
-from jaxcrystal.structures.finish import finish_batch, finish_tables
+from jaxcrystal.structures.finish import finish_batch
+from jaxcrystal.structures.finish_tables import finish_tables
 
 ORDERS = {
     "NaCl, Fm-3m, letters": make_order(225, {"Na": "a", "Cl": "b"}),

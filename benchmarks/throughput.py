@@ -20,7 +20,8 @@ from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.model import Model
 from jaxcrystal.models.network import make_module
 from jaxcrystal.score import make_score
-from jaxcrystal.structures.finish import finish_batch, finish_tables
+from jaxcrystal.structures.finish import finish_batch
+from jaxcrystal.structures.finish_tables import finish_tables
 from jaxcrystal.symmetry.crystals import build_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 

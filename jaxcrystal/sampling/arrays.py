@@ -17,7 +17,8 @@ from jaxcrystal.sampling.batches import Batch, by_shape, make_batch
 from jaxcrystal.sampling.programs import Programs, is_out_of_memory
 from jaxcrystal.sampling.stream import require_conditions
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
-from jaxcrystal.structures.finish import finish_batch, finish_tables
+from jaxcrystal.structures.finish import finish_batch
+from jaxcrystal.structures.finish_tables import finish_tables
 from jaxcrystal.structures.finished import Drawn
 
 

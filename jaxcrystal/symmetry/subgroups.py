@@ -10,7 +10,6 @@ from jaxcrystal.symmetry.groups import group_tables
 
 #: Subgroups of m-3m, which has the most.
 MAX_SUBGROUPS = 98
-_MAX_GENERATORS = 3
 
 
 class SubgroupTables(NamedTuple):
@@ -22,14 +21,17 @@ class SubgroupTables(NamedTuple):
       kind: [231] the row of a space group.
       members: [kinds, 98, 48] the operations of each subgroup; the first is the trivial one, and
         subgroups that a group does not have are the trivial one again.
+      order: [kinds, 98] operations of each subgroup.
       join: [kinds, 98, 48] the subgroup that a subgroup generates with one more operation.
-      generators: [kinds, 98, 3] operations that generate a subgroup, the identity where fewer do.
+      mean_rotation: [231, 98, 3, 3] the mean of the Cartesian rotations of each subgroup, the
+        projection on what it leaves in place; acts on columns.
     """
 
     kind: np.ndarray
     members: np.ndarray
+    order: np.ndarray
     join: np.ndarray
-    generators: np.ndarray
+    mean_rotation: np.ndarray
 
 
 @lru_cache(maxsize=1)
@@ -38,7 +40,7 @@ def subgroup_tables() -> SubgroupTables:
     tables = group_tables()
     kinds: dict[bytes, int] = {}
     kind = np.zeros(231, np.int32)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for number in range(1, 231):
         order = int(tables.num_ops[number])
         product = tables.product[number, :order, :order]
@@ -46,17 +48,19 @@ def subgroup_tables() -> SubgroupTables:
         if row == len(found):
             found.append(_subgroups(product))
         kind[number] = row
-    members, join, generators = (np.stack(arrays) for arrays in zip(*found, strict=True))
-    return SubgroupTables(kind, members, join, generators)
+    members, join = (np.stack(arrays) for arrays in zip(*found, strict=True))
+    sizes = members.sum(-1)
+    sums = members[kind].astype(float) @ tables.cart_rotations.reshape(231, MAX_OPS, 9)
+    means = (sums / sizes[kind][..., None]).reshape(231, MAX_SUBGROUPS, 3, 3)
+    return SubgroupTables(kind, members, sizes.astype(np.int32), join, means)
 
 
-def _subgroups(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns members, join and generators of one multiplication table [order, order]."""
+def _subgroups(product: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns members and join of one multiplication table [order, order]."""
     order = len(product)
     rows = product.tolist()
     known = {1: 0}  # the elements as bits -> number; operation 0 is the identity
     elements: list[list[int]] = [[0]]
-    generated_by: list[tuple[int, ...]] = [()]
     join = np.zeros((MAX_SUBGROUPS, MAX_OPS), np.uint8)
     number = 0
     while number < len(elements):
@@ -66,16 +70,13 @@ def _subgroups(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             if bits not in known:
                 known[bits] = len(elements)
                 elements.append(closed)
-                generated_by.append((*generated_by[number], op))
             join[number, op] = known[bits]
         number += 1
     members = np.zeros((MAX_SUBGROUPS, MAX_OPS), bool)
     members[:, 0] = True
-    generators = np.zeros((MAX_SUBGROUPS, _MAX_GENERATORS), np.uint8)
     for number, closed in enumerate(elements):
         members[number, closed] = True
-        generators[number, : len(generated_by[number])] = generated_by[number]
-    return members, join, generators
+    return members, join
 
 
 def _close(product: list[list[int]], subgroup: list[int], op: int) -> list[int]:

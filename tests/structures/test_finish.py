@@ -10,21 +10,25 @@ from jaxcrystal import load_model, sample
 from jaxcrystal.crystal import pad_and_stack
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import Status
+from jaxcrystal.graph.images import reduced_cell
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.requests.orders import make_order
+from jaxcrystal.requests.orders import Order, make_order
 from jaxcrystal.sampling.arrays import sample_arrays
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
-from jaxcrystal.structures.finish import finish_batch, finish_tables
+from jaxcrystal.structures.finish import finish_batch
+from jaxcrystal.structures.finish_tables import finish_tables
 from jaxcrystal.structures.finished import Drawn, finish
+from jaxcrystal.structures.positions import on_special_position
 from jaxcrystal.symmetry.crystals import letter_indices
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import FREE, host_lattice
-from jaxcrystal.symmetry.orbits import expand_orbit
+from jaxcrystal.symmetry.orbits import expand_orbit, project_on_special_position
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
-MERGE = 0.3
-GROUPS = range(16, 231)
+#: That of the bundled model.
+MERGE = 0.6
+GROUPS = range(1, 231)
 
 
 def near_a_position(rng, group, lattice):
@@ -46,7 +50,7 @@ def drawn_crystals(rng, count, free, sites=2):
         if not free:
             known = [position.letter for position in wyckoff_positions(group)]
             letters = tuple(known[rng.integers(len(known))] for _ in range(sites))
-        order = make_order(group, {"Na": 1, "Cl": sites - 1}, "free")
+        order = Order(group, (11, 17), (1, sites - 1), "free")  # `make_order` refuses groups below 16
         candidates.append(Candidate(number, order, 0, letters))
         templates.append(candidates[-1].template())
         params.append(np.where(FREE[group_tables().family[group]], 2.0 * rng.normal(size=6), 0.0))
@@ -112,6 +116,30 @@ def test_device_and_host_agree_in_all_groups(free):
     assert invalid > 10
     if free:
         assert merged > 300
+
+
+@pytest.mark.parametrize(
+    ("group", "length_param", "distance", "site"),
+    [
+        (225, -4.4388242, 0.6, [-0.3669248, 0.0397490, -0.6191522]),
+        (225, -2.7379491, 1.0, [0.0081513, 0.0160425, 0.4877149]),
+        (209, -2.8829937, 1.0, [0.8917575, -0.8917575, -0.8917575]),
+    ],
+)
+def test_images_that_are_nearer_by_another_lattice_vector(group, length_param, distance, site):
+    """Of a group that holds a point, some images of the site are half a lattice vector from it."""
+    params = np.array([length_param, 0, 0, 0, 0, 0])
+    lattice = host_lattice(params, group)
+    wanted, ops = project_on_special_position(np.array(site), lattice, group, distance)
+    cell = reduced_cell(jnp.asarray(lattice, jnp.float32), finish_tables().primitive[group])
+    to_frac = jnp.asarray(np.linalg.inv(lattice), jnp.float32)
+    found, subgroup = on_special_position(
+        finish_tables(), jnp.array(site), jnp.int32(group), cell, to_frac, distance
+    )
+    order = finish_tables().order[finish_tables().kind[group], subgroup]
+    assert int(order) * ops.sum() == group_tables().num_ops[group]
+    assert int(order) == 48 or group == 209
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_exact_crystals_of_the_arrays_are_those_of_the_host():
