@@ -41,8 +41,7 @@ def rows_of(count):
     return pad_and_stack([empty(0)] * count, 2)
 
 
-@pytest.mark.parametrize("kind", CAPACITIES)
-@pytest.mark.parametrize("best_of", [1, 3])
+@pytest.mark.parametrize(("kind", "best_of"), [("constrained", 1), ("free", 3)])
 def test_the_sampler(tiny_model, kind, best_of):
     config = LangevinConfig(tiny_model.schedule, steps_per_level=1, best_of=best_of, trajectory_every=1)
     shape = Shape(2, CAPACITIES[kind])
@@ -51,7 +50,7 @@ def test_the_sampler(tiny_model, kind, best_of):
     require_lowering(program, tiny_model.params, np.uint32(0), numbers, numbers, rows_of(4), None)
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_an_update(tiny_model, precision):
     model = tiny_model.with_precision(precision)
     score = make_score(model.module, model.graph, CAPACITIES["constrained"])
