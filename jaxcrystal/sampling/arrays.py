@@ -1,6 +1,8 @@
 """Samples crystals as arrays: nothing is done crystal by crystal once they are planned."""
 
-from collections.abc import Sequence
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
@@ -8,18 +10,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
+from jaxcrystal.crystal import pad_and_stack
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import Batch, by_shape, make_batch
 from jaxcrystal.sampling.programs import Programs, is_out_of_memory
-from jaxcrystal.sampling.stream import require_conditions
+from jaxcrystal.sampling.stream import require_batch_size, require_conditions
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.structures.finish import finish_batch
 from jaxcrystal.structures.finish_tables import finish_tables
 from jaxcrystal.structures.finished import Drawn
+
+#: Fields with an axis of sites, and what fills it up where other crystals have more.
+_FILL = {"species": 0, "frac_coords": 0, "letters": -1, "site_ops": 0}
 
 
 def sample_arrays(
@@ -28,57 +35,108 @@ def sample_arrays(
     seed: int = 0,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
+    progress: bool = False,
+    random_start: bool = False,
 ) -> CrystalArrays:
     """Samples crystals and finishes them on the device.
 
     Args:
-      candidates: of `make_candidates`, at least one.
+      candidates: of `make_candidates`.
       model: trained.
       seed: 0 to 2³² - 1.
       config: sampler settings; a trajectory is not kept.
       batch_size: rows of every batch on each device; None: what suits it.
+      progress: show a bar.
+      random_start: return what sampling would start from.
     Returns:
-      All crystals in their order, padded to the sites of the largest.
+      All crystals in their order, padded to the sites of the largest, on the first device.
 
     Raises:
-      RequestError: conditions that are not the model's.
+      RequestError: a batch size below 1, or conditions that are not the model's.
       DataError: one structure is too much for the memory.
     """
-    require_conditions(model, [name for name, _ in candidates[0].cond])
+    require_batch_size(batch_size)
+    if not candidates:
+        return _none()
+    if not random_start:
+        require_conditions(model, [name for name, _ in candidates[0].cond])
     config = config or LangevinConfig(model.sampling_schedule)
+    rows, parts = [], []
+    bar = tqdm(
+        total=len(candidates), desc="sample", unit=" structures", disable=not progress, file=sys.stderr
+    )
+    row_of = {candidate.place: row for row, candidate in enumerate(candidates)}
+    with bar:
+        for members, part in _parts(candidates, model, seed, config, batch_size, random_start):
+            rows += [row_of[candidate.place] for candidate in members]
+            parts.append(part)
+            bar.update(len(members))
+    # Joined on the host: on a device, it is a program to compile for each number of parts.
+    order = np.argsort(rows)
+    most = max(part.species.shape[1] for part in parts)
+    columns = {
+        name: jnp.asarray(np.concatenate([_padded(name, getattr(part, name), most) for part in parts])[order])
+        for name in vars(parts[0])
+    }
+    return CrystalArrays(**columns)
+
+
+def _parts(
+    candidates: Sequence[Candidate],
+    model: Model,
+    seed: int,
+    config: LangevinConfig,
+    batch_size: int | None,
+    random_start: bool,
+) -> Iterator[tuple[tuple[Candidate, ...], CrystalArrays]]:
+    """Yields batches of candidates with their finished crystals on the host, one behind the devices."""
     shapes = by_shape(candidates)
     counts = {shape: len(members) for shape, members in shapes.items()}
-    max_nodes = max(shape.max_nodes for shape in shapes)
-    parts, places = [], []
-    with closing(Programs(model, config, counts, jax.local_devices(), batch_size)) as programs:
-        for shape, members in shapes.items():
-            while members:
+    waiting = deque(shapes.items())
+    running: tuple[Batch, CrystalArrays] | None = None
+    devices = jax.local_devices()
+    with closing(Programs(model, config, counts, devices, batch_size, random_start)) as programs:
+        params, tables = programs.on_each_device((model.params, finish_tables()))
+
+        def ran_out(batch: Batch, error: jax.errors.JaxRuntimeError) -> None:
+            if not is_out_of_memory(error):
+                raise error
+            programs.shrink(batch.shape, error)
+            waiting.appendleft((batch.shape, list(batch.candidates)))
+
+        while waiting or running:
+            started = None
+            if waiting:
+                shape, members = waiting.popleft()
                 rows = programs.rows(shape)
+                if members[rows:]:
+                    waiting.appendleft((shape, members[rows:]))
                 batch = make_batch(shape, members[:rows], rows)
                 try:
                     drawn = programs[shape](
-                        *(model.params, np.uint32(seed), batch.hashes, batch.numbers),
+                        *(params, np.uint32(seed), batch.hashes, batch.numbers),
                         *(batch.templates, batch.cond),
                     )
-                    part = _finished(batch, drawn, model.graph.merge_distance)
-                    jax.block_until_ready(part.valid)
+                    started = batch, _finished(batch, drawn, tables, model.graph.merge_distance)
                 except jax.errors.JaxRuntimeError as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    programs.shrink(shape, error)
-                    continue
-                parts.append(_padded(part, len(batch.candidates), max_nodes))
-                places += [candidate.place for candidate in batch.candidates]
-                members = members[rows:]
-    order = np.argsort(places)
-    return jax.tree.map(lambda *columns: jnp.concatenate(columns)[order], *parts)
+                    ran_out(batch, error)
+            if running is not None:
+                batch, part = running
+                count = len(batch.candidates)
+                try:
+                    part = jax.tree.map(lambda column, n=count: np.asarray(column)[:n], part)
+                except jax.errors.JaxRuntimeError as error:
+                    ran_out(batch, error)
+                else:
+                    yield batch.candidates, part
+            running = started
 
 
-def _finished(batch: Batch, drawn: Drawn, merge_distance: float) -> CrystalArrays:
+def _finished(batch: Batch, drawn: Drawn, tables: Any, merge_distance: float) -> CrystalArrays:
     crystals: Any = batch.templates
     crystals = crystals._replace(frac_coords=drawn.frac_coords, lattice_params=drawn.lattice_params)
     run = _compiled(batch.shape.capacity, merge_distance)
-    return run(finish_tables(), crystals, batch.letters, drawn.status, drawn.scores)
+    return run(tables, crystals, batch.letters, drawn.status, drawn.scores)
 
 
 @lru_cache(maxsize=16)
@@ -86,33 +144,17 @@ def _compiled(capacity: ImageCapacity, merge_distance: float) -> Any:
     return jax.jit(finish_batch(capacity, merge_distance))
 
 
-def _padded(part: CrystalArrays, count: int, max_nodes: int) -> CrystalArrays:
-    """Returns the first rows, with room for more sites."""
-    missing = max_nodes - part.species.shape[1]
-
-    def pad(array: Any, fill: int = 0) -> Any:
-        axes = [(0, 0)] * array.ndim
-        axes[1] = (0, missing)
-        return jnp.pad(array, axes, constant_values=fill)
-
-    part = jax.tree.map(lambda array: array[:count], part)
-    if not missing:
-        return part
-    return CrystalArrays(
-        **{name: pad(getattr(part, name)) for name in ("species", "frac_coords", "site_ops")},
-        letters=pad(part.letters, -1),
-        **{name: getattr(part, name) for name in _OF_CRYSTALS},
-    )
+def _padded(name: str, column: np.ndarray, max_nodes: int) -> np.ndarray:
+    """Returns a column with room for more sites."""
+    if name not in _FILL or column.shape[1] == max_nodes:
+        return column
+    axes = [(0, 0), (0, max_nodes - column.shape[1])] + [(0, 0)] * (column.ndim - 2)
+    return np.pad(column, axes, constant_values=_FILL[name])
 
 
-#: Fields without an axis of sites.
-_OF_CRYSTALS = (
-    "lattice_params",
-    "space_group",
-    "num_atoms",
-    "volume_per_atom",
-    "shortest_distance",
-    "status",
-    "valid",
-    "scores",
-)
+def _none() -> CrystalArrays:
+    """Returns no crystals."""
+    rows = np.zeros(0, np.int32)
+    batch = pad_and_stack([], 1), np.zeros((0, 1), np.int32), rows, np.zeros((0, 2), np.float32)
+    shapes = jax.eval_shape(finish_batch(ImageCapacity(24, merge=False), 0.0), finish_tables(), *batch)
+    return jax.tree.map(lambda column: jnp.zeros(column.shape, column.dtype), shapes)

@@ -90,6 +90,11 @@ class Programs:
         """Returns the structures of a batch, over all devices."""
         return self._rows[shape] * len(self._devices)
 
+    def on_each_device(self, arrays: Any) -> Any:
+        """Returns a pytree of arrays that lie on all devices: others are copied there by every call."""
+        mesh = Mesh(np.array(self._devices), ("structures",))
+        return jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
+
     def shrink(self, shape: Shape, error: Exception) -> None:
         """Halves the batches of a shape whose memory was not enough: first chains, then structures.
 

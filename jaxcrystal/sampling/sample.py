@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, overload
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.elements import SYMBOLS
@@ -68,7 +69,7 @@ def sample(
     model = model if isinstance(model, Model) else load_model(model)
     config = _changed(config, model, steps_per_level=steps_per_level, best_of=best_of)
     counts = [count] * len(orders)
-    return _sampled(orders, counts, model, seed, config, batch_size, progress, cond, arrays)
+    return sample_orders(orders, counts, model, seed, config, batch_size, progress, cond=cond, arrays=arrays)
 
 
 def sample_formula(
@@ -122,26 +123,12 @@ def sample_formula(
     )
     plan = make_plan([request], model.letters, seed)
     config = _changed(config, model, best_of=best_of)
-    return _sampled(plan.orders, plan.counts, model, seed, config, batch_size, progress, cond, arrays)
+    return sample_orders(
+        plan.orders, plan.counts, model, seed, config, batch_size, progress, cond=cond, arrays=arrays
+    )
 
 
-def _sampled(
-    orders: Sequence[Order],
-    counts: Sequence[int],
-    model: Model,
-    seed: int,
-    config: LangevinConfig,
-    batch_size: int | None,
-    progress: bool,
-    cond: Cond | None,
-    arrays: bool,
-) -> Samples | CrystalArrays:
-    if not arrays:
-        return sample_orders(orders, counts, model, seed, config, batch_size, progress, cond=cond)
-    candidates = make_candidates(orders, counts, model.letters, seed, cond)
-    return sample_arrays(candidates, model, seed, config, batch_size)
-
-
+@overload
 def sample_orders(
     orders: Sequence[Order],
     count: int | Sequence[int],
@@ -152,7 +139,34 @@ def sample_orders(
     progress: bool = False,
     random_start: bool = False,
     cond: Cond | None = None,
-) -> Samples:
+    arrays: Literal[False] = False,
+) -> Samples: ...
+@overload
+def sample_orders(
+    orders: Sequence[Order],
+    count: int | Sequence[int],
+    model: Model,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+    random_start: bool = False,
+    cond: Cond | None = None,
+    *,
+    arrays: bool,
+) -> Samples | CrystalArrays: ...
+def sample_orders(
+    orders: Sequence[Order],
+    count: int | Sequence[int],
+    model: Model,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+    random_start: bool = False,
+    cond: Cond | None = None,
+    arrays: bool = False,
+) -> Samples | CrystalArrays:
     """Samples `count` structures of each order; see `sample`.
 
     Args:
@@ -166,9 +180,12 @@ def sample_orders(
       progress: show a bar.
       random_start: return the states that sampling would start from, as a baseline.
       cond: conditions, for a model that was trained with them.
+      arrays: return arrays on the device, see `sample`.
     """
     counts = [count] * len(orders) if isinstance(count, int) else list(count)
     candidates = make_candidates(orders, counts, model.letters, seed, cond)
+    if arrays:
+        return sample_arrays(candidates, model, seed, config, batch_size, progress, random_start)
     stream = sample_stream(candidates, model, seed, config, batch_size, random_start)
     results = {
         candidate.place: sample

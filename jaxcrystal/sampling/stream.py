@@ -49,8 +49,7 @@ def sample_stream(
       RequestError: a batch size below 1, or conditions that are not the model's.
       DataError: one structure is too much for the memory.
     """
-    if batch_size is not None and batch_size < 1:
-        raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
+    require_batch_size(batch_size)
     if not candidates:
         return
     if not random_start:
@@ -64,6 +63,7 @@ def sample_stream(
     running: tuple[Batch, Drawn] | None = None
     devices = jax.local_devices()
     with closing(Programs(model, config, counts, devices, batch_size, random_start)) as programs:
+        params = programs.on_each_device(model.params)
         while waiting or running:
             started = None
             if waiting:
@@ -72,7 +72,7 @@ def sample_stream(
                 batch = make_batch(shape, members[:rows], rows)
                 try:
                     output = programs[shape](
-                        *(model.params, np.uint32(seed), batch.hashes, batch.numbers),
+                        *(params, np.uint32(seed), batch.hashes, batch.numbers),
                         *(batch.templates, batch.cond),
                     )
                     started = batch, output
@@ -120,6 +120,16 @@ def progress_bar(
             file=sys.stderr,
         )
     )
+
+
+def require_batch_size(batch_size: int | None) -> None:
+    """Checks the rows of a batch on each device.
+
+    Raises:
+      RequestError: there are less than one.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
 
 
 def require_conditions(model: Model, names: Sequence[str]) -> None:

@@ -6,16 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal import load_model, sample
 from jaxcrystal.crystal import pad_and_stack
-from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import Status
 from jaxcrystal.graph.images import reduced_cell
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.requests.orders import Order, make_order
-from jaxcrystal.sampling.arrays import sample_arrays
-from jaxcrystal.structures.crystal_arrays import CrystalArrays
+from jaxcrystal.requests.orders import Order
 from jaxcrystal.structures.finish import finish_batch
 from jaxcrystal.structures.finish_tables import finish_tables
 from jaxcrystal.structures.finished import Drawn, finish
@@ -184,62 +180,6 @@ def test_numbers_that_are_not_finite_end():
     assert not found.valid.any()
 
 
-@pytest.mark.parametrize("letters", ["auto", "free"])
-def test_sampled_arrays_are_the_sampled_crystals(tiny_model, letters):
-    config = LangevinConfig(tiny_model.schedule, steps_per_level=2, trajectory_every=0)
-    how = {"model": tiny_model, "config": config, "letters": letters, "batch_size": 4}
-    groups, sites = [221, 62], {"Ba": 1, "Ti": 1, "O": 1}
-    if letters == "auto":
-        groups = [221]
-    wanted = sample(groups, sites, 5, **how)
-    found = sample(groups, sites, 5, arrays=True, **how)
-    assert isinstance(found, CrystalArrays)
-    assert len(found) == len(wanted)
-    assert isinstance(found.species, jax.Array)
-    assert [int(n) for n in found.num_atoms] == [len(crystal.species) for crystal in wanted]
-    for row, crystal in enumerate(wanted):
-        np.testing.assert_allclose(found.lattice_params[row], crystal.crystal.lattice_params, atol=1e-6)
-        assert bool(found.valid[row]) == crystal.valid
-        assert int(found.space_group[row]) == crystal.space_group
-        cell = found.cell(row)
-        assert sorted(cell.species) == sorted(crystal.species)
-
-
-def test_shapes_come_back_in_the_order_of_the_request(tiny_model):
-    config = LangevinConfig(tiny_model.schedule, steps_per_level=1)
-    orders = [make_order(62, {"Na": 2, "Cl": 2}, "free"), make_order(221, {"Ba": "a"})] * 2
-    candidates = [
-        Candidate(n, order, n // 2, order.draw_letters(tiny_model.letters, 0, n // 2))
-        for n, order in enumerate(orders)
-    ]
-    found = sample_arrays(candidates, tiny_model, config=config, batch_size=2)
-    assert [int(g) for g in found.space_group] == [62, 221, 62, 221]
-    assert (np.asarray(found.species) > 0).sum(1).tolist() == [4, 1, 4, 1]
-    assert np.asarray(found.letters)[1].tolist() == [0, -1, -1, -1]
-
-
-def test_memory_that_runs_out_halves_the_batches(tiny_model, monkeypatch):
-    from jaxcrystal.sampling import programs
-
-    plain, failures = programs.compiled, []
-
-    def small(module, graph, config, shape, rows, *rest):
-        if rows <= 2:
-            return plain(module, graph, config, shape, rows, *rest)
-
-        def fail(*_):
-            failures.append(rows)
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-
-        return fail
-
-    monkeypatch.setattr(programs, "compiled", small)
-    config = LangevinConfig(tiny_model.schedule, steps_per_level=1)
-    found = sample(221, {"Ba": "a", "O": "c"}, 7, model=tiny_model, config=config, batch_size=8, arrays=True)
-    assert len(found) == 7
-    assert failures == [8, 4]
-
-
 @pytest.mark.parametrize("free", [True, False])
 def test_it_lowers_for_accelerators(free):
     templates = drawn_crystals(np.random.default_rng(0), 3, free)[1]
@@ -248,9 +188,3 @@ def test_it_lowers_for_accelerators(free):
     inputs = batch, jnp.zeros((3, 2), jnp.int32), jnp.zeros(3, jnp.int32), jnp.zeros((3, 2))
     text = jax.export.export(run, platforms=("cuda", "tpu"))(finish_tables(), *inputs).mlir_module()
     assert "f64>" not in text
-
-
-def test_the_bundled_model_gives_arrays():
-    found = sample(225, {"Na": "a", "Cl": "b"}, 4, model=load_model(), steps_per_level=1, arrays=True)
-    assert repr(found).startswith("<arrays of 4 crystals")
-    assert found.to_pymatgen(0).composition.reduced_formula == "NaCl"
