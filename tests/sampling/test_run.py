@@ -57,8 +57,8 @@ def test_an_interrupted_run_ends_the_same(request_, tmp_path, monkeypatch) -> No
 
     stream, drawn = module.sample_stream, []
 
-    def interrupted(wanted, *arguments):
-        for number, pair in enumerate(stream(wanted, *arguments)):
+    def interrupted(wanted, *arguments, **named):
+        for number, pair in enumerate(stream(wanted, *arguments, **named)):
             if number == PART_SIZE + 10:
                 raise KeyboardInterrupt
             drawn.append(pair[0].place)
@@ -81,7 +81,7 @@ def test_an_interrupted_run_ends_the_same(request_, tmp_path, monkeypatch) -> No
     assert before.items() <= contents(tmp_path / "broken").items()
 
     # Once complete, nothing is drawn at all.
-    monkeypatch.setattr(module, "sample_stream", lambda wanted, *_: iter(wanted))
+    monkeypatch.setattr(module, "sample_stream", lambda wanted, *_, **__: iter(wanted))
     sample_into(tmp_path / "broken", *request_)
 
 

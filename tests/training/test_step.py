@@ -38,8 +38,12 @@ def test_the_gradient_is_that_of_the_mean_losses(batch, prototypes, joint, monke
     capacity = ImageCapacity.fitting(batch, constrained=True)
     module, one = make_module(config.network), jax.tree.map(lambda array: jnp.asarray(array[0]), batch)
     params = init_params(jax.random.key(1), module, config.network.graph, one)
-    # Fresh weights put out zeros: nothing would reach the layers below.
-    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    # Fresh weights put out zeros: nothing would reach the layers below. Noise, since one number on all of
+    # them gives sums that cancel, whose rounding grows.
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    noisy = [leaf + 0.1 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
+    params = jax.tree.unflatten(structure, noisy)
     score = make_score(module, config.network.graph, capacity)
     key_time, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 0))
     times = (jnp.arange(8) + jax.random.uniform(key_time, (8,))) / 8
