@@ -105,7 +105,7 @@ def rate(
 
 
 def _wait(folder: RunFolder, parts: range) -> None:
-    while not all(map(folder.has, parts)):
+    while not folder.parts().issuperset(parts):
         time.sleep(0.001)
 
 

@@ -4,6 +4,7 @@ An object store has no folders and renames nothing: what must be whole is one ob
 is there once all of it has arrived.
 """
 
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from jaxcrystal.errors import DataError, JaxcrystalError, one_line
 _URL = re.compile(r"(?P<kind>[A-Za-z][A-Za-z0-9+.-]*)://")
 #: What is on the local disk under another name.
 _LOCAL = ("file", "local")
+#: Loggers that print what is raised as well, with tracebacks.
+_CHATTY = ("fsspec", "gcsfs", "s3fs")
 _EXTRA = "pip install 'jaxcrystal[remote]'"
 
 
@@ -194,6 +197,8 @@ def _opened(url: str) -> tuple[Any, str]:
     kind = match["kind"] if match else ""
     if kind in _LOCAL:
         raise DataError(f"{url} is on this disk: give the path alone")
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         from fsspec.core import url_to_fs
 

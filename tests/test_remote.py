@@ -126,6 +126,16 @@ def test_nobody_answers(s3_environment, monkeypatch) -> None:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+def test_libraries_print_no_tracebacks() -> None:
+    """gcsfs logs what it raises; a mistake is one line all the same."""
+    script = (
+        "import logging; from jaxcrystal.remote import Objects; Objects('memory://x');"
+        "[logging.getLogger(f'{name}.retry').error('Traceback') for name in ('gcsfs', 's3fs', 'fsspec')]"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_no_credentials(s3_environment, monkeypatch, tmp_path) -> None:
     import s3fs
 
