@@ -18,9 +18,10 @@ from jaxcrystal.structures.finished import Drawn, finish
 from jaxcrystal.structures.positions import on_special_position
 from jaxcrystal.symmetry.crystals import letter_indices
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import FREE, host_lattice
+from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, host_lattice
 from jaxcrystal.symmetry.orbits import expand_orbit, project_on_special_position
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+from jaxcrystal.vectors import inverse
 
 #: That of the bundled model.
 MERGE = 0.6
@@ -136,6 +137,34 @@ def test_images_that_are_nearer_by_another_lattice_vector(group, length_param, d
     assert int(order) * ops.sum() == group_tables().num_ops[group]
     assert int(order) == 48 or group == 209
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parity
+def test_sites_of_small_cells_go_where_the_host_puts_them():
+    """Cells of 1.8 to 4 Å: images of most operations are near, and not all can be taken together."""
+    rng, distance = np.random.default_rng(21), 1.0
+    groups = np.resize(GROUPS, 3000).tolist()
+    free = np.asarray(FREE)[group_tables().family[groups]]
+    lengths = rng.uniform(1.8, 4.0, (len(groups), 3))
+    params = np.where(free, 2.0 * rng.normal(size=free.shape), 0.0)
+    params[:, :3] = np.where(free[:, :3], LENGTH_SCALE * np.log(np.expm1(lengths / LENGTH_SCALE)), 0.0)
+    lattices = np.stack([host_lattice(row, group) for row, group in zip(params, groups, strict=True)])
+    sites = [near_a_position(rng, group, lattice) for group, lattice in zip(groups, lattices, strict=True)]
+    sites = np.array(sites, np.float32)
+    tables = finish_tables()
+
+    @jax.jit
+    @jax.vmap
+    def moved(site, group, lattice):
+        cell = reduced_cell(lattice, tables.primitive[group])
+        site, subgroup = on_special_position(tables, site, group, cell, inverse(lattice), distance)
+        return site, tables.order[tables.kind[group], subgroup]
+
+    found, orders = map(np.asarray, moved(sites, np.array(groups), lattices.astype(np.float32)))
+    for site, group, lattice, x, order in zip(sites, groups, lattices, found, orders, strict=True):
+        wanted, ops = project_on_special_position(site, lattice, group, distance)
+        assert order * ops.sum() == group_tables().num_ops[group], (group, site)
+        assert np.linalg.norm((x - wanted) @ lattice) < 1e-4, (group, site)
 
 
 def test_exact_crystals_of_the_arrays_are_those_of_the_host():
