@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,8 +32,33 @@ settings.register_profile(
 settings.load_profile("jaxcrystal")
 
 
+#: Files that take longest begin first, so that no process of the tests waits for another at the end.
+LONGEST = (
+    "training/test_parallel.py",
+    "training/test_kills.py",
+    "training/test_mirror.py",
+    "benchmarks/",
+    "sampling/test_devices.py",
+    "sampling/test_run.py",
+    "training/",
+    "test_readme.py",
+    "models/",
+    "sampling/",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     programs.share(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(folder).as_posix()
+        return next((n for n, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,6 +10,8 @@ import pytest
 
 from jaxcrystal.sampling import programs
 
+#: XLA makes programs of the same operations in a quarter of the time, and they run slower.
+UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 #: The environment of a command that is killed: it must not leave half a program to the others.
 READ_ONLY = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
 
@@ -18,8 +20,12 @@ def share(config: pytest.Config) -> None:
     """Stores programs in one folder, for this process and, by the environment, for those that it starts.
 
     Without JAX_COMPILATION_CACHE_DIR the folder lasts as long as this run of the tests, so that
-    what an earlier one compiled hides nothing.
+    what an earlier one compiled hides nothing. Tests marked `optimised` have programs as users have
+    them if they are run alone, as `make test` does; compiling the others' would take half of its time.
     """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if config.option.markexpr != "optimised" and UNOPTIMISED not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {UNOPTIMISED}".strip()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = tempfile.TemporaryDirectory(prefix="jaxcrystal-programs-", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)

@@ -179,31 +179,33 @@ def anneal(
     sigmas = jnp.repeat(config.schedule.sigmas(templates.frac_coords.dtype), config.steps_per_level, axis=0)
     steps = jnp.arange(1, sigmas.shape[0] + 1)
 
-    def body(state: LangevinState, inputs: tuple[Array, Array]) -> tuple[LangevinState, None]:
+    every, total = config.trajectory_every, len(sigmas)
+    frames = jnp.zeros(total // every if every else 0, templates.species.dtype)
+    trajectory = jax.tree.map(lambda leaf: jnp.zeros((*frames.shape, *leaf.shape), leaf.dtype), state.crystal)
+
+    def body(carry: Any, inputs: tuple[Array, Array]) -> tuple[Any, None]:
+        state, trajectory = carry
         number, sigma = inputs
-        denoise, evaluate_only = config.denoise & (number == len(sigmas)), number > len(sigmas)
+        denoise, evaluate_only = config.denoise & (number == total), number > total
 
         def one(key: Array, state: LangevinState, cond: Any) -> LangevinState:
             key = jax.random.fold_in(key, number)
             how = {"denoise": denoise, "evaluate_only": evaluate_only}
             return step(key, state, score, sigma, config, cond, **how)
 
-        return jax.vmap(one)(keys, state, cond), None
+        state = jax.vmap(one)(keys, state, cond)
+        if every:
+            # The last step of each frame stays: those before it are written over.
+            frame = (number - 1) // every
+            trajectory = jax.tree.map(
+                lambda kept, leaf: kept.at[frame].set(leaf, mode="drop"), trajectory, state.crystal
+            )
+        return (state, trajectory), None
 
     # The evaluation at the end is one more turn of the loop: the network is compiled once.
-    last = (steps[-1:] + 1, sigmas[-1:])
-    every = config.trajectory_every
-    if not every:
-        inputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), (steps, sigmas), last)
-        return Annealed(jax.lax.scan(body, state, inputs)[0], None)
-
-    def frame(state: LangevinState, inputs: Any) -> tuple[LangevinState, Crystal]:
-        state, _ = jax.lax.scan(body, state, inputs)
-        return state, state.crystal
-
-    chunks = jax.tree.map(lambda a: a.reshape(-1, every, *a.shape[1:]), (steps, sigmas))
-    state, trajectory = jax.lax.scan(frame, state, chunks)
-    return Annealed(jax.lax.scan(body, state, last)[0], trajectory)
+    inputs = jnp.append(steps, total + 1), jnp.concatenate([sigmas, sigmas[-1:]])
+    (state, trajectory), _ = jax.lax.scan(body, (state, trajectory), inputs)
+    return Annealed(state, trajectory if every else None)
 
 
 def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> Crystal:

@@ -17,6 +17,8 @@ from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.sample import sample_orders
 from tests.tiny import make_tiny_model
 
+pytestmark = pytest.mark.optimised
+
 if sys.argv[1] == "cores":
     use_all_cores()
     print(json.dumps([jax.device_count(), num_cpus()]))

@@ -12,6 +12,8 @@ from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import Shape
 from jaxcrystal.sampling.sample import sample
 
+pytestmark = pytest.mark.optimised
+
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
 
 

@@ -24,6 +24,8 @@ from jaxcrystal.sampling.run_folder import PART_SIZE
 from jaxcrystal.structures.folder import part_folders
 from tests.programs import READ_ONLY
 
+pytestmark = pytest.mark.optimised
+
 KILLS = int(os.environ.get("JAXCRYSTAL_KILLS", "2"))
 #: Of each of two groups; half as many of a third. Long enough to be killed so often.
 COUNT = 40 * max(KILLS, 4)

@@ -15,6 +15,8 @@ from jaxcrystal.sampling.part_stores import part_store
 from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
 from jaxcrystal.sampling.run_folder import RunFolder, Shard, parse_shard
 
+pytestmark = pytest.mark.optimised
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

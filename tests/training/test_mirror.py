@@ -176,7 +176,7 @@ def test_two_processes_share_no_disk(prototypes, bucket, s3_environment, compile
     """They are stopped, and go on with what is in the bucket; only the first one writes there."""
     config = settings(f"{bucket}/run", prototypes)
     arguments = stopping([*command(config, tmp_path / "run.toml"), "--resume-if-started"])
-    environment = compiled | s3_environment | {"XLA_FLAGS": ""}
+    environment = compiled | s3_environment | {"JAX_NUM_CPU_DEVICES": "1"}
     for code, stop, there in ((143, "3", {"3.zip"}), (0, "", {"3.zip", "6.zip"})):
         codes, _, said = TwoProcesses(arguments, environment | {"STOP_AFTER": stop}, tmp_path).finish()
         assert codes == {code}, said

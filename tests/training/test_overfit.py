@@ -15,6 +15,8 @@ from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import TrainConfig
 from jaxcrystal.training.loop import train
 
+pytestmark = pytest.mark.optimised
+
 CRYSTALS = {
     "NaCl": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3]),
     "CsCl": Structure.from_spacegroup("Pm-3m", Lattice.cubic(4.12), ["Cs", "Cl"], [[0] * 3, [0.5] * 3]),

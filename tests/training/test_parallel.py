@@ -16,9 +16,6 @@ from jaxcrystal.model import load_model
 from jaxcrystal.training.logs import read_rows
 from tests.training.runs import command, finish, small_config
 
-#: More of them are made of one processor by this variable.
-FLAG = "--xla_force_host_platform_device_count={}"
-
 GATHERS = """
 import sys
 import jax, numpy as np
@@ -62,7 +59,7 @@ def settings(out, prototypes):
 def one_device(tmp_path_factory, prototypes, compiled):
     folder = tmp_path_factory.mktemp("one")
     config = settings(folder / "run", prototypes)
-    finish(command(config, folder / "run.toml"), compiled | {"XLA_FLAGS": ""})
+    finish(command(config, folder / "run.toml"), compiled | {"JAX_NUM_CPU_DEVICES": "1"})
     return folder / "run"
 
 
@@ -82,7 +79,7 @@ def assert_close(one, other):
 @pytest.mark.statistical
 def test_four_devices_train_the_same(tmp_path, prototypes, compiled, one_device):
     config = settings(tmp_path / "run", prototypes)
-    four = compiled | {"XLA_FLAGS": FLAG.format(4)}
+    four = compiled | {"JAX_NUM_CPU_DEVICES": "4"}
     done = finish(command(config, tmp_path / "run.toml"), four)
     assert "each of 4 devices" in done.stderr
     assert_close(one_device, tmp_path / "run")
@@ -129,7 +126,7 @@ def test_two_processes_train_the_same(tmp_path, prototypes, compiled, one_device
     """One of them gets SIGTERM on the way: both save and stop, and both go on with --resume."""
     config = settings(tmp_path / "run", prototypes)
     arguments = command(config, tmp_path / "run.toml")
-    environment = compiled | {"XLA_FLAGS": ""}
+    environment = compiled | {"JAX_NUM_CPU_DEVICES": "1"}
     both = TwoProcesses(arguments, environment, tmp_path)
     log = tmp_path / "run" / "log.csv"
     while len(read_rows(log)) < 2 and all(process.poll() is None for process in both.processes):
