@@ -18,7 +18,7 @@ from jaxcrystal.model import Model, load_model
 from jaxcrystal.requests.candidates import Candidate, make_candidates
 from jaxcrystal.requests.orders import Order, make_order
 from jaxcrystal.sampling.parts import Part, without_padding, write_part
-from jaxcrystal.sampling.run import ARRAYS_PART_SIZE
+from jaxcrystal.sampling.run import LARGE_PART_SIZE
 from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder
 from jaxcrystal.sampling.stream import sample_stream
 from jaxcrystal.structures.finished import Drawn
@@ -34,7 +34,7 @@ ORDERS = {
 WAYS: dict[str, tuple[str, GroupCheck, int]] = {
     "CIF and groups": ("cif", "usual", PART_SIZE),
     "CIF": ("cif", "none", PART_SIZE),
-    "arrays": ("npz", "none", ARRAYS_PART_SIZE // 4),
+    "arrays": ("npz", "none", LARGE_PART_SIZE // 4),
 }
 #: Structures of the parts with which each process warms up.
 _WARM_UP = 4

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,15 @@ def _quiet_loading() -> None:
 
 
 def _remove_oldest(folder: Path) -> None:
-    files = sorted(((path.stat(), path) for path in folder.iterdir()), key=lambda pair: pair[0].st_mtime)
+    files = []
+    for path in folder.iterdir():
+        with suppress(OSError):  # another process may be doing the same
+            if path.is_file():
+                files.append((path.stat(), path))
     total = sum(stat.st_size for stat, _ in files)
-    for stat, path in files:
+    for stat, path in sorted(files, key=lambda pair: pair[0].st_mtime):
         if total <= _MOST:
             return
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         total -= stat.st_size

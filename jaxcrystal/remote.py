@@ -63,7 +63,10 @@ class Objects:
                 found = self._fs.ls(self._path(folder), detail=False)
             except (FileNotFoundError, NotADirectoryError):
                 return set()
-        return {PurePosixPath(path.rstrip("/")).name for path in found}
+        # A folder that was made by hand in a store's console is an object of its own.
+        itself = self._path(folder).rstrip("/")
+        paths = (path.rstrip("/") for path in found)
+        return {PurePosixPath(path).name for path in paths if path != itself}
 
     def below(self) -> list[str]:
         """Returns the names of all objects, those in folders as `folder/name`.

@@ -63,6 +63,15 @@ def test_objects(place, tmp_path) -> None:
         objects.read("a")
 
 
+def test_a_folder_made_by_hand_is_empty(bucket) -> None:
+    """In the console of a store it is an object whose name ends with a slash."""
+    import s3fs
+
+    s3fs.S3FileSystem().call_s3("put_object", Bucket=bucket.removeprefix("s3://"), Key="made/", Body=b"")
+    assert Objects(f"{bucket}/made").names() == set()
+    assert Objects(bucket).names() == {"made"}
+
+
 def test_what_another_process_writes_is_seen(bucket, s3_environment) -> None:
     objects = Objects(bucket)
     assert objects.names() == set()

@@ -103,7 +103,7 @@ def add(commands: Commands) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU)",
+        help="crystals computed together on each core or device (default: what suits the device)",
     )
     how.add_argument(
         "--processes", type=int, metavar="N", help="worker processes that match (default: one a core)"

@@ -214,8 +214,8 @@ def add(commands: Commands) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="crystals computed together on each core or device (default: 8 on a CPU, 256 on a GPU); changes "
-        "memory and speed, and results by rounding only",
+        help="crystals computed together on each core or device (default: up to 8 on a CPU, up to 1024 on a "
+        "GPU); changes memory and speed, and results by rounding only",
     )
     how.add_argument(
         "--workers",
@@ -258,7 +258,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.diffusion.langevin import LangevinConfig
     from jaxcrystal.requests.candidates import make_candidates
     from jaxcrystal.requests.requests import make_plan
-    from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
+    from jaxcrystal.sampling.run import RunSettings, counts_of, open_run, sample_to_folder
     from jaxcrystal.sampling.run_time import describe_work
     from jaxcrystal.sampling.sample import unseen_elements
     from jaxcrystal.sampling.stream import require_conditions
@@ -288,7 +288,8 @@ def run(arguments: argparse.Namespace) -> int:
         part_size=arguments.part_size,
     )
     share = candidates[shard.index - 1 :: shard.count]  # about what the parts of this job hold
-    work = describe_work(share, model, config, arguments.batch_size, jax.process_count())
+    counts = counts_of(candidates, settings)
+    work = describe_work(share, model, config, arguments.batch_size, jax.process_count(), counts)
     if arguments.plan:
         print("\n\n".join([*plan.notes, *([] if plan.notes else [plan.describe()]), work]))
         return 0
@@ -302,7 +303,11 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     sample_to_folder(folder, candidates, model, settings, progress=is_main, shard=shard)
     if is_main:
-        text, warnings = describe(folder.rows(shard.parts(settings.num_parts(len(candidates)))))
+        parts = shard.parts(settings.num_parts(len(candidates)))
+        if not parts:
+            print("no part of the run falls to this job")
+            return 0
+        text, warnings = describe(folder.summary() if shard.count == 1 else folder.rows(parts))
         print(text)
         if not folder.complete:
             print("the parts of this job are there; the last of the other jobs writes summary.csv")

@@ -1,9 +1,7 @@
 """Samples crystals as arrays: nothing is done crystal by crystal once they are planned."""
 
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +15,8 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.batches import Batch, by_shape, make_batch
-from jaxcrystal.sampling.programs import Programs, is_out_of_memory
-from jaxcrystal.sampling.stream import require_batch_size, require_conditions
+from jaxcrystal.sampling.batches import Batch
+from jaxcrystal.sampling.stream import require_batch_size, sample_batches
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.structures.finish import finish_batch
 from jaxcrystal.structures.finish_tables import finish_tables
@@ -58,19 +55,23 @@ def sample_arrays(
     require_batch_size(batch_size)
     if not candidates:
         return _none()
-    if not random_start:
-        require_conditions(model, [name for name, _ in candidates[0].cond])
-    config = config or LangevinConfig(model.sampling_schedule)
+    merge_distance = model.graph.merge_distance
+    batches = sample_batches(
+        *(candidates, model, seed, config, batch_size, random_start),
+        on_device=lambda tables, batch, drawn: _finished(tables, batch, drawn, merge_distance),
+        tables=finish_tables(),
+    )
     rows, parts = [], []
     bar = tqdm(
         total=len(candidates), desc="sample", unit=" structures", disable=not progress, file=sys.stderr
     )
     row_of = {candidate.place: row for row, candidate in enumerate(candidates)}
     with bar:
-        for members, part in _parts(candidates, model, seed, config, batch_size, random_start):
-            rows += [row_of[candidate.place] for candidate in members]
-            parts.append(part)
-            bar.update(len(members))
+        for batch, part in batches:
+            count = len(batch.candidates)  # the other rows repeat the first
+            rows += [row_of[candidate.place] for candidate in batch.candidates]
+            parts.append(jax.tree.map(lambda column, n=count: column[:n], part))
+            bar.update(count)
     # Joined on the host: on a device, it is a program to compile for each number of parts.
     order = np.argsort(rows)
     most = max(part.species.shape[1] for part in parts)
@@ -81,58 +82,7 @@ def sample_arrays(
     return CrystalArrays(**columns)
 
 
-def _parts(
-    candidates: Sequence[Candidate],
-    model: Model,
-    seed: int,
-    config: LangevinConfig,
-    batch_size: int | None,
-    random_start: bool,
-) -> Iterator[tuple[tuple[Candidate, ...], CrystalArrays]]:
-    """Yields batches of candidates with their finished crystals on the host, one behind the devices."""
-    shapes = by_shape(candidates)
-    counts = {shape: len(members) for shape, members in shapes.items()}
-    waiting = deque(shapes.items())
-    running: tuple[Batch, CrystalArrays] | None = None
-    devices = jax.local_devices()
-    with closing(Programs(model, config, counts, devices, batch_size, random_start)) as programs:
-        params, tables = programs.on_each_device((model.params, finish_tables()))
-
-        def ran_out(batch: Batch, error: jax.errors.JaxRuntimeError) -> None:
-            if not is_out_of_memory(error):
-                raise error
-            programs.shrink(batch.shape, error)
-            waiting.appendleft((batch.shape, list(batch.candidates)))
-
-        while waiting or running:
-            started = None
-            if waiting:
-                shape, members = waiting.popleft()
-                rows = programs.rows(shape)
-                if members[rows:]:
-                    waiting.appendleft((shape, members[rows:]))
-                batch = make_batch(shape, members[:rows], rows)
-                try:
-                    drawn = programs[shape](
-                        *(params, np.uint32(seed), batch.hashes, batch.numbers),
-                        *(batch.templates, batch.cond),
-                    )
-                    started = batch, _finished(batch, drawn, tables, model.graph.merge_distance)
-                except jax.errors.JaxRuntimeError as error:
-                    ran_out(batch, error)
-            if running is not None:
-                batch, part = running
-                count = len(batch.candidates)
-                try:
-                    part = jax.tree.map(lambda column, n=count: np.asarray(column)[:n], part)
-                except jax.errors.JaxRuntimeError as error:
-                    ran_out(batch, error)
-                else:
-                    yield batch.candidates, part
-            running = started
-
-
-def _finished(batch: Batch, drawn: Drawn, tables: Any, merge_distance: float) -> CrystalArrays:
+def _finished(tables: Any, batch: Batch, drawn: Drawn, merge_distance: float) -> CrystalArrays:
     crystals: Any = batch.templates
     crystals = crystals._replace(frac_coords=drawn.frac_coords, lattice_params=drawn.lattice_params)
     run = _compiled(batch.shape.capacity, merge_distance)

@@ -48,7 +48,7 @@ class PartStore(ABC):
 
     @abstractmethod
     def write_part(self, part: int, fill: Fill) -> None:
-        """Writes a part, whole or not at all; one that is there already is kept."""
+        """Writes a part, whole or not at all; of two jobs that do so the files of one stay."""
 
     @abstractmethod
     def read_part(self, part: int, name: str) -> bytes:
@@ -91,11 +91,17 @@ class _OnDisk(PartStore):
 
     def parts(self) -> set[int]:
         try:
-            return set(_numbers(os.listdir(self._path / PARTS)))
+            names = os.listdir(self._path / PARTS)
         except FileNotFoundError:
             return set()
         except OSError as error:
             raise DataError(f"cannot read {self._path}: {error.strerror or error}") from error
+        if packed := sorted(name for name in names if name.endswith(ZIPPED)):
+            raise DataError(
+                f"{self._path / PARTS / packed[0]} is a part as runs at a URL have it: unpack each "
+                f"into a folder of its name without {ZIPPED}, and remove it"
+            )
+        return set(_numbers(names))
 
     def write_part(self, part: int, fill: Fill) -> None:
         place = self._place(part)
@@ -156,6 +162,11 @@ class _AtUrl(PartStore):
 
     def parts(self) -> set[int]:
         names = self._objects.names(PARTS)
+        if loose := sorted(_numbers(names)):
+            raise DataError(
+                f"{self._objects}/{PARTS}/{_name(loose[0])} is a part as runs on a disk have it: copy "
+                f"each one as an archive, {_name(loose[0])}{ZIPPED}"
+            )
         return set(_numbers(name.removesuffix(ZIPPED) for name in names if name.endswith(ZIPPED)))
 
     def write_part(self, part: int, fill: Fill) -> None:

@@ -28,6 +28,8 @@ from jaxcrystal.structures.finished import Drawn
 LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 #: Sites of a batch that keep a core of a CPU busy, and the most structures: more take longer each.
 _BUSY_SITES, _BUSY_ROWS = 64, 8
+#: Smaller batches are taken where they leave out more than a tenth of the rows that are computed.
+_FULL = 0.9
 #: Of a device's free memory, what a batch may be expected to take.
 _MEMORY_SHARE = 0.5
 #: Values on each edge that are held at a time, in units of the network's width.
@@ -43,29 +45,31 @@ class Programs:
     Args:
       model: trained.
       config: of the sampler.
-      counts: structures of each shape in the whole run, in the order in which the shapes will be
-        asked for.
+      todo: structures of each shape to draw, in the order in which the shapes will be asked for.
       devices: that may share each batch; no more of them than there is work for.
       batch_size: structures on each device; None: what suits it and them, see `rows_for`.
       random_start: programs return what sampling starts from.
+      counts: structures of each shape from which the rows of a batch follow; None: those to draw.
     """
 
     def __init__(
         self,
         model: Model,
         config: LangevinConfig,
-        counts: Mapping[Shape, int],
+        todo: Mapping[Shape, int],
         devices: Sequence[jax.Device],
         batch_size: int | None = None,
         random_start: bool = False,
+        counts: Mapping[Shape, int] | None = None,
     ) -> None:
         keep_programs()
+        self._best_of = config.best_of
         self._rows, self._chains = {}, {}
-        for shape, count in counts.items():
-            rows, most = rows_for(model, shape, devices[0], count, config.best_of)
+        for shape in todo:
+            rows, most = rows_for(model, shape, devices[0], (counts or todo)[shape], config.best_of)
             self._rows[shape] = batch_size or rows
-            self._chains[shape] = max(1, min(config.best_of, most // self._rows[shape]))
-        batches = (-(-count // self._rows[shape]) for shape, count in counts.items())
+            self._chains[shape] = even_share(config.best_of, most // self._rows[shape])
+        batches = (-(-count // self._rows[shape]) for shape, count in todo.items())
         self._devices = tuple(devices[: max(batches, default=1)])
         like = _avals(model.params)
 
@@ -77,7 +81,7 @@ class Programs:
             return compiled(*what, chains)
 
         # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
-        keys = [self._key(shape) for shape in counts]
+        keys = [self._key(shape) for shape in todo]
         self._programs = Background(make, keys, threads=max(1, min(num_cpus(), len(keys))))
 
     def __getitem__(self, shape: Shape) -> Program:
@@ -102,7 +106,7 @@ class Programs:
           DataError: they are of one structure already.
         """
         if self._chains[shape] > 1:
-            self._chains[shape] = -(-self._chains[shape] // 2)
+            self._chains[shape] = even_share(self._best_of, self._chains[shape] // 2)
             return
         if self._rows[shape] == 1:
             raise DataError(
@@ -116,6 +120,12 @@ class Programs:
         self._programs.close()
 
 
+def even_share(total: int, most: int) -> int:
+    """Returns how many of `total` are done at once, at most `most`, in turns of about equal size."""
+    turns = -(-total // max(1, most))
+    return -(-total // turns)
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Returns whether an error means that a device's memory is exhausted."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
@@ -124,8 +134,9 @@ def is_out_of_memory(error: Exception) -> bool:
 def rows_for(model: Model, shape: Shape, device: jax.Device, count: int, chains: int = 1) -> tuple[int, int]:
     """Returns how many structures of one shape are computed together on a device, a step of `LADDER`.
 
-    So many as hold all that are wanted, or as the device takes with all their chains. It does not
-    depend on the number of devices, so that a structure does not.
+    So many as hold all that are wanted, or as the device takes with all their chains, or half of
+    these where far fewer rows are left empty then. It does not depend on the number of devices, so that a
+    structure does not.
 
     Args:
       model: whose network it is.
@@ -141,7 +152,11 @@ def rows_for(model: Model, shape: Shape, device: jax.Device, count: int, chains:
     else:
         most = rows_in_memory(model, shape, LADDER[-1], device.memory_stats() or {})
     fitting = [rows for rows in LADDER if rows <= max(1, most // chains)]
-    return next((rows for rows in fitting if rows >= count), fitting[-1]), max(1, most)
+    if count <= fitting[-1]:
+        return next(rows for rows in fitting if rows >= count), max(1, most)
+    computed = {rows: -(-count // rows) * rows for rows in fitting[-2:]}
+    least = min(computed, key=computed.__getitem__)
+    return (least if computed[least] < _FULL * computed[fitting[-1]] else fitting[-1]), max(1, most)
 
 
 def rows_in_memory(model: Model, shape: Shape, most: int, memory: Mapping[str, int]) -> int:

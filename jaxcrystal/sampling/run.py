@@ -14,7 +14,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.batches import by_shape
+from jaxcrystal.sampling.batches import Shape, by_shape
 from jaxcrystal.sampling.parts import Part, without_padding, write_part
 from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, Shard, cut_in_parts, digest
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
@@ -28,13 +28,17 @@ _WAIT = 0.5
 _FEW = 2
 #: Worker processes that are started unasked: eight finish thousands of crystals a second.
 _MOST_WORKERS = 8
-#: Structures of a part that is one file of arrays, which holds many as quickly as few.
-ARRAYS_PART_SIZE = 1024
+#: Structures of a part that is one file of arrays, which holds many as quickly as few, or that is drawn
+#: on an accelerator, which draws as many in the time of a few.
+LARGE_PART_SIZE = 1024
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run samples and writes; structures depend on config, seed and batch size alone.
+    """How a run samples and writes.
+
+    To the last bit, structures depend on config, seed, the device and the rows of a batch: `batch_size`,
+    or, where it is None, what `counts_of` and the device's memory lead to.
 
     Attributes:
       config: of the sampler.
@@ -45,7 +49,8 @@ class RunSettings:
       workers: processes that finish and write structures beside the devices; 0: this process does
         it; None: one for each CPU, at most 8, beside an accelerator, and one where CPUs are the
         devices. Two parts or fewer are written by this process.
-      part_size: structures that are written together; None: 32, or 1024 where they are arrays.
+      part_size: structures that are written together; None: 32, or 1024 where they are arrays or drawn on
+        an accelerator.
     """
 
     config: LangevinConfig
@@ -59,8 +64,10 @@ class RunSettings:
     @property
     def per_part(self) -> int:
         """Structures of a part of the folder."""
-        usual = ARRAYS_PART_SIZE if self.formats == ("npz",) else PART_SIZE
-        return usual if self.part_size is None else self.part_size
+        if self.part_size is not None:
+            return self.part_size
+        large = self.formats == ("npz",) or jax.default_backend() != "cpu"
+        return LARGE_PART_SIZE if large else PART_SIZE
 
     def num_parts(self, structures: int) -> int:
         """Returns the number of parts of a run of so many structures."""
@@ -117,12 +124,11 @@ def sample_to_folder(
     part_of = {candidate.place: part for part in missing for candidate in parts[part]}
     todo = [candidate for part in missing for candidate in parts[part]]
     total = sum(len(parts[part]) for part in ours)
-    counts = {shape: len(members) for shape, members in by_shape(candidates).items()}
     # What is finished in a worker is the same to the last bit as what is finished here.
     stream = sample_stream(
         *(todo, model, settings.seed, settings.config, settings.batch_size),
         finished=without_padding,
-        counts=counts,
+        counts=counts_of(candidates, settings),
     )
     drawn: dict[int, dict[int, Drawn]] = defaultdict(dict)
     bar = progress_bar(stream, total, total - len(todo), disable=not progress)
@@ -141,6 +147,15 @@ def sample_to_folder(
                     )
                 )
     _finish(folder, len(parts), shard)
+
+
+def counts_of(candidates: Sequence[Candidate], settings: RunSettings) -> dict[Shape, int]:
+    """Returns the structures of each shape that can be drawn together in every job of a run.
+
+    A job with few parts draws no batch that is larger than one of them, most of which would be empty.
+    """
+    shapes = by_shape(candidates)
+    return {shape: min(len(members), settings.per_part) for shape, members in shapes.items()}
 
 
 def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
@@ -180,7 +195,7 @@ def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettin
 
 
 def _unusual(candidates: Sequence[Candidate], settings: RunSettings) -> dict[str, object]:
-    """Returns what not every run has; runs of earlier versions without it can go on."""
+    """Returns what not every run has."""
     found: dict[str, object] = {}
     if candidates and candidates[0].cond:
         found["cond"] = dict(candidates[0].cond)

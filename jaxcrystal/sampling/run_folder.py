@@ -115,10 +115,6 @@ class RunFolder:
         """Returns the numbers of the parts that are there; they are whole."""
         return self._store.parts()
 
-    def has(self, part: int) -> bool:
-        """Returns whether a part is there; it is whole then."""
-        return part in self.parts()
-
     def write(
         self, part: int, samples: Sequence[Sample], formats: Sequence[str], check: GroupCheck = "usual"
     ) -> None:
@@ -150,6 +146,15 @@ class RunFolder:
         for part in parts:
             text = self._store.read_part(part, SUMMARY_NAME).decode()
             yield from parse_summary(io.StringIO(text, newline=""), f"part {part} of {self.path}")
+
+    def summary(self) -> Iterator[dict[str, str]]:
+        """Yields the rows of a complete run.
+
+        Raises:
+          DataError: the summary is not there, or cannot be read.
+        """
+        text = (self._store.read(SUMMARY_NAME) or b"").decode()
+        return parse_summary(io.StringIO(text, newline=""), f"{self.path}/{SUMMARY_NAME}")
 
     def finish(self, parts: int) -> None:
         """Writes the summary of all parts. Several jobs may do so at once: they write the same.

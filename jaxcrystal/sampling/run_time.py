@@ -1,7 +1,7 @@
 """Predicts the run time of a sampling before it begins."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.batches import by_shape
+from jaxcrystal.sampling.batches import Shape, by_shape
 from jaxcrystal.sampling.programs import rows_for
 from jaxcrystal.score import count_params
 
@@ -29,6 +29,7 @@ def describe_work(
     config: LangevinConfig,
     batch_size: int | None = None,
     processes: int = 1,
+    counts: Mapping[Shape, int] | None = None,
 ) -> str:
     """Returns a line: structures, groups, shapes, and about how long they take.
 
@@ -41,6 +42,7 @@ def describe_work(
       config: of the sampler.
       batch_size: structures on each device; None: what suits it.
       processes: that share the work.
+      counts: of the whole run, see `stream.sample_stream`.
     """
     shapes = by_shape(candidates)
     devices = jax.local_devices()
@@ -48,19 +50,23 @@ def describe_work(
     per_edge = 2.0 * count_params(model.params)
     steps = config.schedule.levels * config.steps_per_level * (2 if config.alternating else 1)
     steps *= config.best_of
-    operations = 0.0
+    operations, used = 0.0, 1
     for shape, members in shapes.items():
-        rows = batch_size or rows_for(model, shape, devices[0], len(members), config.best_of)[0]
-        rows *= min(len(devices), -(-len(members) // rows))
+        rows = (
+            batch_size
+            or rows_for(model, shape, devices[0], (counts or {}).get(shape, len(members)), config.best_of)[0]
+        )
+        sharing = min(len(devices), -(-len(members) // rows))
+        rows, used = rows * sharing, max(used, sharing)
         padded = -(-len(members) // rows) * rows
         operations += padded * shape.max_nodes * model.graph.max_neighbors * per_edge * steps
-    sampling = operations / (_EFFICIENCY * _product_rate() * len(devices) * processes)
-    compiling = _COMPILATION * len(shapes) / min(num_cpus(), len(shapes))
+    sampling = operations / (_EFFICIENCY * _product_rate() * used * processes)
+    compiling = _COMPILATION * len(shapes) / max(1, min(num_cpus(), len(shapes)))
     groups = len({candidate.order.space_group for candidate in candidates})
     orders = len({candidate.order for candidate in candidates})
     what = f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in"
     where = f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile"
-    spent = f"about {_duration(compiling + sampling)} on {_plural(len(devices) * processes, 'device')}"
+    spent = f"about {_duration(compiling + sampling)} on {_plural(used * processes, 'device')}"
     return f"{what} {where}; {spent} ({_duration(compiling)} of it compilation)"
 
 

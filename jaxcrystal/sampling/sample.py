@@ -19,6 +19,40 @@ from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.structures.finished import Samples
 
 
+@overload
+def sample(
+    space_group: int | str | Sequence[int | str],
+    sites: Mapping[str, int] | Mapping[str, str],
+    count: int = 1,
+    *,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    letters: str = "auto",
+    steps_per_level: int | None = None,
+    best_of: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    cond: Cond | None = None,
+    progress: bool = False,
+    arrays: Literal[False] = False,
+) -> Samples: ...
+@overload
+def sample(
+    space_group: int | str | Sequence[int | str],
+    sites: Mapping[str, int] | Mapping[str, str],
+    count: int = 1,
+    *,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    letters: str = "auto",
+    steps_per_level: int | None = None,
+    best_of: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    cond: Cond | None = None,
+    progress: bool = False,
+    arrays: Literal[True],
+) -> CrystalArrays: ...
 def sample(
     space_group: int | str | Sequence[int | str],
     sites: Mapping[str, int] | Mapping[str, str],
@@ -72,6 +106,42 @@ def sample(
     return sample_orders(orders, counts, model, seed, config, batch_size, progress, cond=cond, arrays=arrays)
 
 
+@overload
+def sample_formula(
+    formula: str,
+    count: int = 1,
+    space_group: int | str | Sequence[int | str] = "any",
+    *,
+    formula_units: Sequence[int] = FORMULA_UNITS,
+    max_atoms: int = MAX_ATOMS,
+    at_most: int | None = None,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    best_of: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    cond: Cond | None = None,
+    progress: bool = False,
+    arrays: Literal[False] = False,
+) -> Samples: ...
+@overload
+def sample_formula(
+    formula: str,
+    count: int = 1,
+    space_group: int | str | Sequence[int | str] = "any",
+    *,
+    formula_units: Sequence[int] = FORMULA_UNITS,
+    max_atoms: int = MAX_ATOMS,
+    at_most: int | None = None,
+    model: Model | str | Path | None = None,
+    seed: int = 0,
+    best_of: int | None = None,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    cond: Cond | None = None,
+    progress: bool = False,
+    arrays: Literal[True],
+) -> CrystalArrays: ...
 def sample_formula(
     formula: str,
     count: int = 1,

@@ -42,12 +42,38 @@ def sample_stream(
       batch_size: rows of every batch on each device.
       random_start: yield what sampling would start from.
       finished: makes what is yielded beside each candidate: by default, its `Sample`.
-      counts: structures of each shape in the whole run, of which the rows of a batch follow; default:
-        of these candidates. Give them where a part of a run is to have the bits that it has in all of it.
+      counts: structures of each shape from which the rows of a batch follow; default: those of these
+        candidates. Give those of the whole run where a part of it is to have the bits that it has there.
 
     Raises:
       RequestError: a batch size below 1, or conditions that are not the model's.
       DataError: one structure is too much for the memory.
+    """
+    batches = sample_batches(candidates, model, seed, config, batch_size, random_start, counts)
+    for batch, output in batches:
+        for row, (candidate, template) in enumerate(zip(batch.candidates, batch.crystals, strict=True)):
+            yield candidate, finished(candidate, template, output.row(row), model.graph.merge_distance)
+
+
+def sample_batches(
+    candidates: Sequence[Candidate],
+    model: Model,
+    seed: int = 0,
+    config: LangevinConfig | None = None,
+    batch_size: int | None = None,
+    random_start: bool = False,
+    counts: Mapping[Shape, int] | None = None,
+    on_device: Callable[[Any, Batch, Drawn], Any] | None = None,
+    tables: Any = None,
+) -> Iterator[tuple[Batch, Any]]:
+    """Yields batches with what was drawn, as NumPy arrays, one behind the devices.
+
+    Args:
+      candidates, model, seed, config, batch_size, random_start, counts: see `sample_stream`.
+      on_device: makes of `tables`, a batch and what was drawn the arrays that are yielded in place of it.
+      tables: pytree of arrays for `on_device`, of which every device gets a copy once.
+
+    Raises: see `sample_stream`.
     """
     require_batch_size(batch_size)
     if not candidates:
@@ -55,46 +81,45 @@ def sample_stream(
     if not random_start:
         require_conditions(model, [name for name, _ in candidates[0].cond])
     config = config or LangevinConfig(model.sampling_schedule)
-    shapes = by_shape(candidates)
-    if counts is None:
-        counts = {shape: len(members) for shape, members in shapes.items()}
-    counts = {shape: counts[shape] for shape in shapes}
-    waiting = deque(shapes.items())
-    running: tuple[Batch, Drawn] | None = None
+    waiting = deque((shape, deque(members)) for shape, members in by_shape(candidates).items())
+    todo = {shape: len(members) for shape, members in waiting}
+    running: tuple[Batch, Any] | None = None
     devices = jax.local_devices()
-    with closing(Programs(model, config, counts, devices, batch_size, random_start)) as programs:
-        params = programs.on_each_device(model.params)
+    with closing(Programs(model, config, todo, devices, batch_size, random_start, counts)) as programs:
+        params, tables = programs.on_each_device((model.params, tables))
+
+        def ran_out(batch: Batch, error: jax.errors.JaxRuntimeError) -> None:
+            """Puts a batch that was too large back, to be drawn in smaller ones."""
+            if not is_out_of_memory(error):
+                raise error
+            programs.shrink(batch.shape, error)
+            waiting.appendleft((batch.shape, deque(batch.candidates)))
+
         while waiting or running:
             started = None
             if waiting:
-                shape, members = waiting.popleft()
+                shape, members = waiting[0]
                 rows = programs.rows(shape)
-                batch = make_batch(shape, members[:rows], rows)
+                batch = make_batch(shape, [members.popleft() for _ in range(min(rows, len(members)))], rows)
+                if not members:
+                    waiting.popleft()
                 try:
                     output = programs[shape](
                         *(params, np.uint32(seed), batch.hashes, batch.numbers),
                         *(batch.templates, batch.cond),
                     )
-                    started = batch, output
-                    members = members[rows:]
+                    started = batch, output if on_device is None else on_device(tables, batch, output)
                 except jax.errors.JaxRuntimeError as error:
-                    _shrink(programs, shape, error)
-                if members:
-                    waiting.appendleft((shape, members))
+                    ran_out(batch, error)
             if running is not None:
                 # The devices compute while the batch before is finished on the host.
                 batch, output = running
                 try:
                     output = jax.tree.map(np.asarray, output)
                 except jax.errors.JaxRuntimeError as error:
-                    _shrink(programs, batch.shape, error)
-                    waiting.append((batch.shape, list(batch.candidates)))
+                    ran_out(batch, error)
                 else:
-                    for row, (candidate, template) in enumerate(
-                        zip(batch.candidates, batch.crystals, strict=True)
-                    ):
-                        drawn = output.row(row)
-                        yield candidate, finished(candidate, template, drawn, model.graph.merge_distance)
+                    yield batch, output
             running = started
 
 
@@ -144,9 +169,3 @@ def require_conditions(model: Model, names: Sequence[str]) -> None:
             f"the model takes {known}; got {', '.join(names) or 'nothing'} "
             "(--cond NAME=VALUE, cond= in Python)"
         )
-
-
-def _shrink(programs: Programs, shape: Shape, error: Exception) -> None:
-    if not is_out_of_memory(error):
-        raise error
-    programs.shrink(shape, error)

@@ -16,21 +16,27 @@ COLUMNS = ("volume_per_atom", "shortest_distance", "score_coords", "score_lattic
 def sampled_dataset(samples: Sequence[Sample], check: GroupCheck = "none") -> Dataset:
     """Returns samples as a data set: sites, letters, lattice parameters, and `COLUMNS` as columns.
 
+    A condition is the column `cond_NAME`: it was asked for, and nobody has measured it.
+
     Args:
       samples: finished crystals.
       check: adds the columns `found_group` (`usual`) and `found_group_strict` too (`strict`).
     """
     groups = {"none": (), "usual": ("found_group",), "strict": ("found_group", "found_group_strict")}[check]
-    told = dict.fromkeys(name for sample in samples for name in sample.cond)
+    told = dict.fromkeys(name for sample in samples for name in _told(sample))
     keep = [*COLUMNS, *groups, *told]
     properties = [
         dict(zip(COLUMNS, _figures(sample), strict=True))
         | {name: float(getattr(sample, name)) for name in groups}
-        | dict(sample.cond)
+        | _told(sample)
         for sample in samples
     ]
     names = [sample.name for sample in samples]
     return stack(names, [_sites(sample) for sample in samples], properties, {"made_by": "sample"}, keep)
+
+
+def _told(sample: Sample) -> dict[str, float]:
+    return {f"cond_{name}": value for name, value in dict(sample.cond).items()}
 
 
 def _figures(sample: Sample) -> tuple[float, ...]:

@@ -21,24 +21,20 @@ class LetterTables(NamedTuple):
     """Wyckoff positions of all groups, one row a letter; fractional coordinates.
 
     Attributes:
-      multiplicity: [231, 27] atoms in the conventional cell; 0: there is no such letter.
       origin: [231, 27, 3] a point of the position.
       normal: [231, 27, 3, 3] rows w; 0 where a position has fewer than three.
       step: [231, 27, 3, 3] rows: the lattice vectors that change one of the w·x by 1 and no other.
       basis: [231, 27, 3, 3] rows span the position; 0 where it has fewer than three.
       coordinate: [231, 27, 3, 3] columns: (x - origin) @ coordinate are the coefficients of `basis`.
       site_ops: [231, 27, 48] of `WyckoffPosition`.
-      projection: [231, 27, 3, 3] of the same.
     """
 
-    multiplicity: np.ndarray
     origin: np.ndarray
     normal: np.ndarray
     step: np.ndarray
     basis: np.ndarray
     coordinate: np.ndarray
     site_ops: np.ndarray
-    projection: np.ndarray
 
 
 @lru_cache(maxsize=1)
@@ -46,21 +42,17 @@ def letter_tables() -> LetterTables:
     """Builds the tables in float64; cached for the process."""
     shape = (231, MAX_LETTERS)
     tables = LetterTables(
-        multiplicity=np.zeros(shape, np.int32),
         origin=np.zeros((*shape, 3)),
         normal=np.zeros((*shape, 3, 3)),
         step=np.zeros((*shape, 3, 3)),
         basis=np.zeros((*shape, 3, 3)),
         coordinate=np.zeros((*shape, 3, 3)),
         site_ops=np.zeros((*shape, MAX_OPS), bool),
-        projection=np.zeros((*shape, 3, 3)),
     )
     for number in range(1, 231):
         for letter, position in enumerate(wyckoff_positions(number)):
-            tables.multiplicity[number, letter] = position.multiplicity
             tables.origin[number, letter] = position.origin
             tables.site_ops[number, letter] = position.site_ops
-            tables.projection[number, letter] = position.projection
             free = position.num_free
             tables.basis[number, letter, :free] = position.basis
             tables.coordinate[number, letter, :, :free] = np.linalg.pinv(position.basis).reshape(3, free)

@@ -144,7 +144,7 @@ def test_a_worker_starts_no_device(request_, whole, tmp_path, monkeypatch) -> No
     tasks: list[bytes] = []
     monkeypatch.setattr(module, "write_part", lambda part: tasks.append(pickle.dumps(part)))
     folder = open_run(candidates[:PART_SIZE], model, tmp_path / "run", settings)
-    monkeypatch.setattr(module.RunFolder, "has", lambda self, part: bool(tasks))
+    monkeypatch.setattr(module.RunFolder, "parts", lambda self: set(range(len(tasks))))
     monkeypatch.setattr(module.RunFolder, "finish", lambda self, parts: (self.path / "summary.csv").touch())
     sample_to_folder(folder, candidates[:PART_SIZE], model, settings)
     (tmp_path / "task").write_bytes(tasks[0])

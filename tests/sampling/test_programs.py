@@ -88,6 +88,30 @@ def test_rows_follow_from_the_memory(tiny_model) -> None:
         assert programs.rows_in_memory(tiny_model, shape, 256, stats) == rows
 
 
+@pytest.mark.parametrize(
+    ("count", "rows"), [(1, 1), (3, 4), (8, 8), (9, 4), (12, 4), (13, 8), (1000, 8), (1001, 8), (1002, 8)]
+)
+def test_rows_leave_few_places_empty(tiny_model, count, rows) -> None:
+    shape = Shape(4, ImageCapacity(96, merge=False))
+    assert programs.rows_for(tiny_model, shape, jax.devices("cpu")[0], count) == (rows, 8)
+
+
+@pytest.mark.parametrize(
+    ("total", "most", "at_once"), [(1, 8, 1), (8, 8, 8), (9, 8, 5), (10, 8, 5), (5, 0, 1)]
+)
+def test_turns_are_of_equal_size(total, most, at_once) -> None:
+    assert programs.even_share(total, most) == at_once
+
+
+def test_devices_without_work_are_left_out(tiny_model, quick) -> None:
+    """Rows follow from the whole run, devices from what is to be drawn."""
+    shape, device = Shape(4, ImageCapacity(96, merge=False)), jax.devices("cpu")[0]
+    few = programs.Programs(tiny_model, quick, {shape: 9}, [device] * 4, None, True, {shape: 32})
+    more = programs.Programs(tiny_model, quick, {shape: 30}, [device] * 4, None, True)
+    assert (few.rows(shape), more.rows(shape)) == (2 * 8, 4 * 8)
+    few.close(), more.close()
+
+
 @pytest.mark.compile
 def test_memory_of_a_structure_is_no_less_than_what_the_compiler_counts() -> None:
     model = load_model()

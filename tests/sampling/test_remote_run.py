@@ -209,6 +209,17 @@ def test_refusals(command, bucket, samples, capsys) -> None:
     assert contents(f"{bucket}/thesis") == {"thesis.tex": b""}
 
 
+def test_parts_as_another_place_has_them_are_named(tmp_path) -> None:
+    """A run copied from a bucket to a disk, or back: it would be sampled again."""
+    (tmp_path / "parts" / "00003").mkdir(parents=True)
+    (tmp_path / "parts" / "00001.zip").write_bytes(b"")
+    with pytest.raises(DataError, match=r"00001\.zip is a part as runs at a URL have it: unpack"):
+        part_store(tmp_path).parts()
+    Objects(f"memory://{tmp_path}/run").write("parts/00003/summary.csv", b"")
+    with pytest.raises(DataError, match=r"parts/00003 is a part as runs on a disk have it: copy"):
+        part_store(f"memory://{tmp_path}/run").parts()
+
+
 def test_an_archive_has_the_same_bytes(tmp_path) -> None:
     """Whenever its files were written, and in whichever order."""
     archives = []

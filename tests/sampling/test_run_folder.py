@@ -33,7 +33,7 @@ def test_parts_and_summary(crystals, tmp_path) -> None:
     folder = RunFolder(tmp_path / "run", SETTINGS)
     assert not folder.complete
     folder.write(1, crystals[2:], ("cif", "json"))
-    assert (folder.has(0), folder.has(1)) == (False, True)
+    assert folder.parts() == {1}
     folder.write(0, crystals[:2], ("cif", "json"))
     assert [path.name for path in part_folders(folder.path)] == ["00000", "00001"]
     assert not folder.complete
@@ -63,7 +63,7 @@ def test_a_part_that_cannot_be_written_is_absent(crystals, tmp_path, monkeypatch
             folder.write(1, crystals[2:], ("cif",))
         assert "\n" not in str(error.value)
     assert names(folder.path) == before
-    assert not folder.has(1)
+    assert 1 not in folder.parts()
 
 
 def test_what_a_kill_left_does_no_harm(crystals, tmp_path) -> None:

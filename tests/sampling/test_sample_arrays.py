@@ -158,7 +158,7 @@ def test_memory_that_runs_out_while_a_batch_is_computed(tiny_model, short, monke
 
     monkeypatch.setattr(
         "jaxcrystal.sampling.arrays._finished",
-        lambda batch, *rest: Failed() if len(batch.hashes) > 2 else finished(batch, *rest),
+        lambda tables, batch, *rest: Failed() if len(batch.hashes) > 2 else finished(tables, batch, *rest),
     )
     found = sample(221, PEROVSKITE, 11, model=tiny_model, config=short, batch_size=4, arrays=True)
     monkeypatch.undo()

@@ -169,6 +169,8 @@ def test_jobs_by_command(tiny_model, tmp_path, capsys) -> None:
         "jaxcrystal: error: --shard is '3/2'; expected I/N with I from 1 to N, such as 3/16\n"
     )
     assert not (tmp_path / "run").exists()
+    assert cli.main([*arguments, "--shard", "12/16"]) == 0
+    assert "no part of the run falls to this job" in capsys.readouterr().out
     assert cli.main([*arguments, "--shard", "1/2"]) == 0
     said = capsys.readouterr().out
     assert "4 crystals: " in said
