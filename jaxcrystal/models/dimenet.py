@@ -161,9 +161,9 @@ class DimeNet(nn.Module):
         spherical = spherical_bessel_basis(x, config.num_spherical, config.num_radial)
         spherical = spherical * angular_norm[:, None] * (fade / x)[:, None, None]
         order = _order_of_harmonic(config.num_spherical)
-        harmonics = real_harmonics(edges.direction, config.num_spherical - 1)
+        directions = jnp.stack([edges.direction, edges.sender_direction])
+        harmonics, outgoing = real_harmonics(directions, config.num_spherical - 1)
         incoming = _of_nodes(harmonics, nodes)[:, :, None] * _of_nodes(spherical, nodes)[:, order]
-        outgoing = real_harmonics(edges.sender_direction, config.num_spherical - 1)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=x.dtype)
         incoming = incoming.reshape(nodes, order.size * config.num_radial, -1)
         outgoing = (sender[:, :, None] * outgoing[:, None, :]).reshape(sender.shape[0], -1)
