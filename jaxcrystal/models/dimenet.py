@@ -108,7 +108,7 @@ class _Filters(NamedTuple):
     """The bases as one interaction block weighs them."""
 
     radial: Array  # [edges, hidden]
-    spherical: Array  # [num_spherical, num_radial, interaction] weights
+    spherical: Array  # [harmonics, num_radial, interaction] weights, the same for all harmonics of one l
 
 
 class DimeNet(nn.Module):
@@ -162,10 +162,11 @@ class DimeNet(nn.Module):
         radial, spherical = (jnp.matmul(*pair, precision=jax.lax.Precision.HIGHEST) for pair in stacked)
         kernel = jnp.moveaxis(radial, 0, 1).reshape(config.num_radial, -1)
         on_edges = matmul(geometry.radial, kernel, config.precision)
-        shape = (config.num_spherical, config.num_radial, config.interaction)
+        spherical = spherical.reshape(len(blocks), config.num_spherical, config.num_radial, -1)
+        of_harmonics = spherical.astype(on_edges.dtype)[:, _order_of_harmonic(config.num_spherical)]
         return [
-            _Filters(on_edge, weight.reshape(shape).astype(on_edges.dtype))
-            for on_edge, weight in zip(jnp.split(on_edges, len(blocks), axis=1), spherical, strict=True)
+            _Filters(*weights)
+            for weights in zip(jnp.split(on_edges, len(blocks), axis=1), of_harmonics, strict=True)
         ]
 
     def _outputs(self, stages: list[Array], geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
@@ -328,14 +329,15 @@ class InteractionBlock(nn.Module):
         messages = x_kj.reshape(geometry.nodes, -1, config.interaction)
         projected = matmul(geometry.incoming, messages, config.precision)
         projected = projected.reshape(geometry.nodes, -1, config.num_radial, config.interaction)
-        at_nodes = (projected * weights[_order_of_harmonic(config.num_spherical)]).sum(2)
+        at_nodes = (projected * weights).sum(2)
         total = matmul(geometry.outgoing, at_nodes.reshape(-1, config.interaction), config.precision)
         if geometry.reverse is not None:
             # On the way back cos θ = -1, so that P_l = (-1)^l.
             index, exists = geometry.reverse
-            sign = jnp.asarray((-1.0) ** np.arange(config.num_spherical), x_kj.dtype)
+            degrees = np.arange(config.num_spherical)
+            sign, of_degrees = jnp.asarray((-1.0) ** degrees, x_kj.dtype), weights[degrees**2]
             back = jnp.einsum(
-                "l,eln,lnc->ec", sign, geometry.spherical, weights, precision=jax.lax.Precision.HIGHEST
+                "l,eln,lnc->ec", sign, geometry.spherical, of_degrees, precision=jax.lax.Precision.HIGHEST
             )
             total = total - jnp.where(exists[:, None], (x_kj * back)[index], 0.0)
         return total
