@@ -176,12 +176,14 @@ class DimeNet(nn.Module):
             return jnp.stack(
                 [block(stage, geometry, graph) for block, stage in zip(blocks, stages, strict=True)]
             )
-        params = [self.variables["params"][block.name] for block in blocks]
+        params = [self.variables["params"][str(block.name)] for block in blocks]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
         block = OutputBlock(self.config, parent=None)
-        return jax.vmap(lambda one, stage: block.apply({"params": one}, stage, geometry, graph))(
-            stacked, jnp.stack(stages)
-        )
+
+        def one(params: Any, stage: Array) -> Any:
+            return block.apply({"params": params}, stage, geometry, graph)
+
+        return jnp.asarray(jax.vmap(one)(stacked, jnp.stack(stages)))
 
     def _geometry(self, graph: jraph.GraphsTuple) -> _Geometry:
         config, edges = self.config, graph.edges
