@@ -180,10 +180,13 @@ class DimeNet(nn.Module):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
         block = OutputBlock(self.config, parent=None)
 
-        def one(params: Any, stage: Array) -> Any:
-            return block.apply({"params": params}, stage, geometry, graph)
+        def one(params: Any, stage: Array, radial: Array) -> Any:
+            return block.apply({"params": params}, stage, geometry._replace(radial=radial), graph)
 
-        return jnp.asarray(jax.vmap(one)(stacked, jnp.stack(stages)))
+        # The basis is repeated for every stage: XLA has no product on a CPU for bfloat16 gradients
+        # of kernels that are stacked where their input is not.
+        radial = jnp.broadcast_to(geometry.radial, (len(stages), *geometry.radial.shape))
+        return jnp.asarray(jax.vmap(one)(stacked, jnp.stack(stages), radial))
 
     def _geometry(self, graph: jraph.GraphsTuple) -> _Geometry:
         config, edges = self.config, graph.edges
