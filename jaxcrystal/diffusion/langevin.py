@@ -21,7 +21,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.noise import coord_noise, lattice_noise, start
+from jaxcrystal.diffusion.noise import start
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.score import NoisePrediction, ScoreFn
@@ -139,20 +139,22 @@ def step(
       denoise: take the predicted noise of the coordinates out instead.
       evaluate_only: move nothing, and only note the size of the scores.
     """
-    key_coords, key_lattice = jax.random.split(key)
     crystal = state.crystal
+    # One draw, the lattice's first: that of a site does not depend on the padding after it.
+    random = jax.random.normal(key, (2 + crystal.node_mask.shape[0], 3), crystal.frac_coords.dtype)
     noise = score(crystal, sigma, cond, state.reduction)
     status, scores, num_cut = state.status | noise.status, _score_sizes(crystal, noise, sigma), noise.num_cut
     coord_step = config.coord_step * sigma[0] ** 2
-    displacement = jnp.sqrt(coord_step) * coord_noise(key_coords, crystal)
-    displacement = displacement - 0.5 * coord_step / sigma[0] * noise.coords
+    # Noise is unit noise of all coordinates here: `move_by` keeps each site in its subspace, and
+    # `change_lattice` the lattice in its family.
+    displacement = jnp.sqrt(coord_step) * random[2:] - 0.5 * coord_step / sigma[0] * noise.coords
     moved = move_by(state, jnp.where(denoise, -sigma[0] * noise.coords, displacement))
     if config.alternating:
         noise = score(moved, sigma, cond, noise.reduction)
         status = status | noise.status
     lattice_step = config.lattice_step * sigma[1] ** 2
-    random = config.lattice_temperature * jnp.sqrt(lattice_step) * lattice_noise(key_lattice, crystal)
-    change = random - 0.5 * lattice_step / sigma[1] * noise.lattice
+    change = config.lattice_temperature * jnp.sqrt(lattice_step) * random[:2].reshape(6)
+    change = change - 0.5 * lattice_step / sigma[1] * noise.lattice
     updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
     crystal, status, scores = _freeze_if_bad(state, updated, status, scores, evaluate_only)
     reduction = state.reduction if noise.reduction is None else noise.reduction

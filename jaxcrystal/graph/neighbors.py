@@ -169,29 +169,29 @@ def find_neighbors(
         keep = keep & ~_repeated_images(crystal, own_squared < config.merge_distance**2)
 
     num_images = keep.sum()
-    flat = jnp.nonzero(keep.reshape(-1), size=capacity.max_images, fill_value=0)[0]
-    image_mask = jnp.arange(capacity.max_images) < num_images
-    image_site, image_op = flat // MAX_OPS, flat % MAX_OPS
-    image_coords = image_coords.reshape(-1, 3)[flat]
+    image_coords, image_mask = image_coords.reshape(-1, 3), keep.reshape(-1)
+    images = jnp.arange(keep.size)  # which: site * MAX_OPS + operation
+    if capacity.max_images < keep.size:
+        order, images = jax.lax.top_k(jnp.where(image_mask, keep.size - images, 0), capacity.max_images)
+        image_coords, image_mask = image_coords[images], order > 0
 
     # Stage 1: the shortest displacement to every image, [nodes, images].
     nodes = crystal.node_mask.shape[0]
-    own = image_site[None, :] == jnp.arange(nodes)[:, None]
+    own = images // MAX_OPS == jnp.arange(nodes)[:, None]
     self_distance = config.merge_distance if capacity.merge else SELF_DISTANCE
     reduced, squared = nearest_images(
         image_coords - crystal.frac_coords[:, None], cell, jnp.where(own, self_distance**2, -1.0)
     )
     squared = jnp.where(image_mask[None, :] & crystal.node_mask[:, None], squared, FAR)
-    num_pairs = min(config.max_neighbors + 1, capacity.max_images)
-    if num_pairs < capacity.max_images:
+    num_pairs = min(config.max_neighbors + 1, images.size)
+    if num_pairs < images.size:
         negative, pairs = jax.lax.top_k(-squared, num_pairs)
         squared = -negative
         reduced = jnp.take_along_axis(reduced, pairs[..., None], axis=1)
         own = jnp.take_along_axis(own, pairs, axis=1)
-        image_site, image_op = image_site[pairs], image_op[pairs]
+        images = images[pairs]
     else:
-        image_site = jnp.broadcast_to(image_site, squared.shape)
-        image_op = jnp.broadcast_to(image_op, squared.shape)
+        images = jnp.broadcast_to(images, squared.shape)
 
     # Stage 2: those images at every lattice vector, [nodes, pairs, M]; keep K + 1.
     displacement = times(reduced, cell.basis)
@@ -221,9 +221,10 @@ def find_neighbors(
         return jnp.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2))
 
     mask = first_k(found & (distance < config.cutoff))
+    neighbors = jnp.where(mask, first_k(jnp.take_along_axis(images, pair, axis=1)), 0)
     return Neighbors(
-        senders=jnp.where(mask, first_k(jnp.take_along_axis(image_site, pair, axis=1)), 0),
-        op_index=jnp.where(mask, first_k(jnp.take_along_axis(image_op, pair, axis=1)), 0),
+        senders=neighbors // MAX_OPS,
+        op_index=neighbors % MAX_OPS,
         displacement=jnp.where(mask[..., None], first_k(kept_displacement), 0.0),
         frac_displacement=jnp.where(mask[..., None], first_k(times(reduced, cell.frac_basis)), 0.0),
         distance=jnp.where(mask, first_k(distance), config.cutoff),

@@ -1,6 +1,6 @@
 """Computes the radial and spherical bases of DimeNet: Bessel functions, envelope, real harmonics.
 
-Spherical Bessel functions are evaluated from Chebyshev series fitted once in float64.
+Spherical Bessel functions are evaluated from series of polynomials fitted once in float64.
 The closed forms (sines and cosines over powers of x) cancel in float32 and are wrong by
 more than 1 at small distances; the series is accurate everywhere and is one matrix
 product.
@@ -8,6 +8,7 @@ product.
 
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 from scipy import optimize, special
 
-_CHEBYSHEV_TERMS = 48
+_TERMS = 48
 
 
 def envelope(x: Float[Array, "..."], exponent: int) -> Float[Array, "..."]:
@@ -62,22 +63,24 @@ def spherical_bessel_basis(x: Float[Array, "..."], num_spherical: int, num_radia
       [..., num_spherical, num_radial].
     """
     series = jnp.asarray(_bessel_series(num_spherical, num_radial), x.dtype)
-    terms = _chebyshev(2.0 * jnp.clip(x, 0.0, 1.0) - 1.0)
+    terms = _polynomials(jnp, 2.0 * jnp.clip(x, 0.0, 1.0) - 1.0)
     values = jnp.einsum("...t,tf->...f", terms, series, precision=jax.lax.Precision.HIGHEST)
     return values.reshape(*x.shape, num_spherical, num_radial)
 
 
-def _chebyshev(y: Array) -> Array:
-    """[..., terms] Chebyshev polynomials of the first kind.
+def _polynomials(xp: Any, y: Any) -> Any:
+    """[..., terms] products of the Chebyshev polynomials T_1, T_2, T_4, ..., for numpy or jax.numpy.
 
-    By T_{m+k} = 2 T_m T_k - T_{m-k}, k = 1..m: the number of terms doubles at each step, and
-    the program is a tenth as long as that of the recurrence, which takes seconds to compile.
+    Term n, of degree n, is the product of those in whose sum n is written in binary. They span
+    what T_0, T_1, T_2, ... span, as well in float32 (the condition of the change is 42), and are
+    one operation on arrays instead of a recurrence.
     """
-    terms = jnp.stack([jnp.ones_like(y), y], axis=-1)
-    while (count := terms.shape[-1]) < _CHEBYSHEV_TERMS:
-        known, last = terms[..., 1:], terms[..., -1:]
-        further = 2.0 * last * known - terms[..., count - 2 :: -1]
-        terms = jnp.concatenate([terms, further[..., : _CHEBYSHEV_TERMS - count]], axis=-1)
+    numbers = np.arange(_TERMS)
+    y = y[..., None]
+    terms = xp.where(numbers & 1, y, 1.0)
+    for bit in 2 ** np.arange(1, int(_TERMS).bit_length()):
+        y = 2.0 * y * y - 1.0
+        terms = xp.where(numbers & bit, terms * y, terms)
     return terms
 
 
@@ -100,18 +103,14 @@ def bessel_zeros(num_spherical: int, num_radial: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _bessel_series(num_spherical: int, num_radial: int) -> np.ndarray:
-    """[terms, num_spherical * num_radial] Chebyshev coefficients on x in [0, 1]."""
+    """[terms, num_spherical * num_radial] coefficients of `_polynomials` on x in [0, 1]."""
+    nodes = np.polynomial.chebyshev.chebpts1(_TERMS)
     columns = []
     for order, zeros in enumerate(bessel_zeros(num_spherical, num_radial)):
         for zero in zeros:
             norm = np.sqrt(2.0) / abs(special.spherical_jn(order + 1, zero))
-
-            def function(y: np.ndarray, order: int = order, zero: float = zero) -> np.ndarray:
-                return special.spherical_jn(order, zero * (y + 1) / 2)
-
-            series = np.polynomial.chebyshev.chebinterpolate(function, _CHEBYSHEV_TERMS - 1)  # type: ignore[type-var]
-            columns.append(norm * series)
-    return np.stack(columns, axis=1)
+            columns.append(norm * special.spherical_jn(order, zero * (nodes + 1) / 2))
+    return np.linalg.solve(_polynomials(np, nodes), np.stack(columns, axis=1))
 
 
 def real_harmonics(direction: Float[Array, "... 3"], max_order: int) -> Float[Array, "... m"]:
@@ -120,24 +119,45 @@ def real_harmonics(direction: Float[Array, "... 3"], max_order: int) -> Float[Ar
     Normalised so that by the addition theorem Σ_m S_lm(u) S_lm(v) = P_l(u·v) for unit
     vectors. For a zero vector S_0 is 1 and the rest are 0.
     """
-    harmonics = [jnp.ones_like(direction[..., :1])]
-    for order in range(1, max_order + 1):
-        # Those of one degree are linear in the products of the degree below with x, y and z.
-        products = (harmonics[-1][..., None] * direction[..., None, :]).reshape(*direction.shape[:-1], -1)
-        raising = jnp.asarray(_raising_matrix(order), direction.dtype)
-        harmonics.append(jnp.matmul(products, raising, precision=jax.lax.Precision.HIGHEST))
-    return jnp.concatenate(harmonics, axis=-1)
+    # Those of degree 1 are y, z, x.
+    known = jnp.roll(direction, -1, axis=-1)
+    degree = 1
+    while degree < max_order:
+        further = min(degree, max_order - degree)
+        # Those of the next degrees are linear in the products of the last degree with all: twice
+        # as many degrees with every round.
+        last = known[..., degree**2 - 1 :]
+        lower = known[..., : (further + 1) ** 2 - 1]
+        products = (last[..., None] * lower[..., None, :]).reshape(*direction.shape[:-1], -1)
+        raising = jnp.asarray(_raising_matrix(degree, further), direction.dtype)
+        higher = jnp.matmul(products, raising, precision=jax.lax.Precision.HIGHEST)
+        known = jnp.concatenate([known, higher], axis=-1)
+        degree += further
+    return jnp.concatenate([jnp.ones_like(direction[..., :1]), known], axis=-1)
 
 
 @lru_cache(maxsize=16)
-def _raising_matrix(order: int) -> np.ndarray:
-    """[3 (2l - 1), 2l + 1] from the products S_{l-1,m} (x, y, z) to S_l, solved for in float64."""
-    points = np.random.default_rng(order).normal(size=(20 * order + 20, 3))
+def _raising_matrix(degree: int, further: int) -> np.ndarray:
+    """[products, outputs] from the products S_degree S_l, l = 1..further, to S_{degree + l}.
+
+    Solved for in float64, degree by degree.
+    """
+    points = np.random.default_rng(degree).normal(size=(40 * (degree + further) + 40, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    lower, wanted = (_harmonics_of_degree(points, degree) for degree in (order - 1, order))
-    products = (lower[:, :, None] * points[:, None, :]).reshape(len(points), -1)
-    # Some products depend on one another; of the solutions, the smallest rounds least.
-    return np.linalg.lstsq(products, wanted, rcond=1e-10)[0]
+    last = _harmonics_of_degree(points, degree)
+    starts = np.arange(1, further + 2) ** 2 - 1
+    matrix = np.zeros((last.shape[1], starts[-1], (degree + further + 1) ** 2 - (degree + 1) ** 2))
+    for lower in range(1, further + 1):
+        inputs = slice(lower**2 - 1, (lower + 1) ** 2 - 1)
+        outputs = slice(
+            (degree + lower) ** 2 - (degree + 1) ** 2, (degree + lower + 1) ** 2 - (degree + 1) ** 2
+        )
+        products = last[:, :, None] * _harmonics_of_degree(points, lower)[:, None, :]
+        wanted = _harmonics_of_degree(points, degree + lower)
+        # Some products depend on one another; of the solutions, the smallest rounds least.
+        solution = np.linalg.lstsq(products.reshape(len(points), -1), wanted, rcond=1e-10)[0]
+        matrix[:, inputs, outputs] = solution.reshape(last.shape[1], -1, wanted.shape[1])
+    return matrix.reshape(-1, matrix.shape[2])
 
 
 def _harmonics_of_degree(points: np.ndarray, order: int) -> np.ndarray:

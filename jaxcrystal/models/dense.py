@@ -68,13 +68,17 @@ class Dense(nn.Module):
     precision: str = "float32"
 
     @nn.compact
+    def weights(self, width: int, dtype: jnp.dtype) -> tuple[Array, Array | None]:
+        """Returns kernel and bias for inputs of a width, for a product that several layers share."""
+        init = nn.initializers.zeros if self.zero_init else nn.initializers.glorot_uniform()
+        kernel = self.param("kernel", init, (width, self.features), dtype)
+        if not self.use_bias:
+            return kernel, None
+        return kernel, self.param("bias", nn.initializers.zeros, (self.features,), dtype)
+
     def __call__(self, x: Float[Array, "*rows width"]) -> Float[Array, "*rows features"]:
         """Returns x @ kernel + bias."""
-        init = nn.initializers.zeros if self.zero_init else nn.initializers.glorot_uniform()
-        kernel = self.param("kernel", init, (x.shape[-1], self.features), weight_dtype(x))
+        kernel, bias = self.weights(x.shape[-1], weight_dtype(x))
         y = matmul(x.reshape(-1, x.shape[-1]), kernel, self.precision)
         y = y.reshape(*x.shape[:-1], self.features)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), weight_dtype(x))
-            y = y + bias.astype(x.dtype)
-        return jnp.asarray(y)
+        return jnp.asarray(y if bias is None else y + bias.astype(x.dtype))

@@ -104,6 +104,13 @@ class _Geometry(NamedTuple):
     reverse: tuple[Array, Array] | None  # index and mask of each edge's way back
 
 
+class _Filters(NamedTuple):
+    """The bases as one interaction block weighs them."""
+
+    radial: Array  # [edges, hidden]
+    spherical: Array  # [harmonics, num_radial, interaction] weights, the same for all harmonics of one l
+
+
 class DimeNet(nn.Module):
     """DimeNet++ with edge outputs; `config` holds the sizes, `cutoff` is in Å."""
 
@@ -139,12 +146,47 @@ class DimeNet(nn.Module):
         config = self.config
         geometry = self._geometry(graph)
         messages = EmbeddingBlock(config)(graph, geometry.radial, log_sigma)
+        blocks = [InteractionBlock(config) for _ in range(config.blocks)]
         stages = [messages]
-        for _ in range(config.blocks):
-            stages.append(InteractionBlock(config)(stages[-1], geometry, graph))
-        read = stages[-1:] if config.last_output_only else stages
-        outputs = [OutputBlock(config)(messages, geometry, graph) for messages in read]
-        return sum(outputs[1:], start=outputs[0])
+        for block, filters in zip(blocks, self._filters(blocks, geometry), strict=True):
+            stages.append(block(stages[-1], filters, geometry))
+        return self._outputs(stages[-1:] if config.last_output_only else stages, geometry, graph).sum(0)
+
+    def _filters(self, blocks: list["InteractionBlock"], geometry: _Geometry) -> list[_Filters]:
+        """Returns the bases as each interaction block weighs them, from one product for all blocks."""
+        config = self.config
+        if not blocks:
+            return []
+        weights = [block.filter_weights(weight_dtype(geometry.radial)) for block in blocks]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
+        radial, spherical = (jnp.matmul(*pair, precision=jax.lax.Precision.HIGHEST) for pair in stacked)
+        kernel = jnp.moveaxis(radial, 0, 1).reshape(config.num_radial, -1)
+        on_edges = matmul(geometry.radial, kernel, config.precision)
+        spherical = spherical.reshape(len(blocks), config.num_spherical, config.num_radial, -1)
+        of_harmonics = spherical.astype(on_edges.dtype)[:, _order_of_harmonic(config.num_spherical)]
+        return [
+            _Filters(*weights)
+            for weights in zip(jnp.split(on_edges, len(blocks), axis=1), of_harmonics, strict=True)
+        ]
+
+    def _outputs(self, stages: list[Array], geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
+        """[stages, ...] what the output block of each stage gives, all of them at once."""
+        blocks = [OutputBlock(self.config) for _ in stages]
+        if self.is_initializing():
+            return jnp.stack(
+                [block(stage, geometry, graph) for block, stage in zip(blocks, stages, strict=True)]
+            )
+        params = [self.variables["params"][str(block.name)] for block in blocks]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+        block = OutputBlock(self.config, parent=None)
+
+        def one(params: Any, stage: Array, radial: Array) -> Any:
+            return block.apply({"params": params}, stage, geometry._replace(radial=radial), graph)
+
+        # The basis is repeated for every stage: XLA has no product on a CPU for bfloat16 gradients
+        # of kernels that are stacked where their input is not.
+        radial = jnp.broadcast_to(geometry.radial, (len(stages), *geometry.radial.shape))
+        return jnp.asarray(jax.vmap(one)(stacked, jnp.stack(stages), radial))
 
     def _geometry(self, graph: jraph.GraphsTuple) -> _Geometry:
         config, edges = self.config, graph.edges
@@ -161,9 +203,9 @@ class DimeNet(nn.Module):
         spherical = spherical_bessel_basis(x, config.num_spherical, config.num_radial)
         spherical = spherical * angular_norm[:, None] * (fade / x)[:, None, None]
         order = _order_of_harmonic(config.num_spherical)
-        harmonics = real_harmonics(edges.direction, config.num_spherical - 1)
+        directions = jnp.stack([edges.direction, edges.sender_direction])
+        harmonics, outgoing = real_harmonics(directions, config.num_spherical - 1)
         incoming = _of_nodes(harmonics, nodes)[:, :, None] * _of_nodes(spherical, nodes)[:, order]
-        outgoing = real_harmonics(edges.sender_direction, config.num_spherical - 1)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=x.dtype)
         incoming = incoming.reshape(nodes, order.size * config.num_radial, -1)
         outgoing = (sender[:, :, None] * outgoing[:, None, :]).reshape(sender.shape[0], -1)
@@ -244,53 +286,63 @@ class InteractionBlock(nn.Module):
 
     config: DimeNetConfig
 
-    @nn.compact
-    def __call__(
-        self, messages: Float[Array, "edges hidden"], geometry: _Geometry, graph: jraph.GraphsTuple
-    ) -> Float[Array, "edges hidden"]:
-        """Returns the messages after one round."""
+    def setup(self) -> None:
+        """Names the layers."""
         config = self.config
-        act = _silu
-        x_ji = act(config.dense(config.hidden, name="ji")(messages))
-        x_kj = act(config.dense(config.hidden, name="kj")(messages))
-        rbf = config.dense(config.basis, use_bias=False, name="radial_in")(geometry.radial)
-        x_kj = x_kj * config.dense(config.hidden, use_bias=False, name="radial_out")(rbf)
-        x_kj = act(config.dense(config.interaction, use_bias=False, name="down")(x_kj))
-        x_kj = act(
-            config.dense(config.hidden, use_bias=False, name="up")(self._triplet_sum(x_kj, geometry, graph))
-        )
-        h = x_ji + x_kj
-        for layer in range(config.before_skip):
-            h = _Residual(config, name=f"before_{layer}")(h)
-        h = act(config.dense(config.hidden, name="skip")(h)) + messages
-        for layer in range(config.after_skip):
-            h = _Residual(config, name=f"after_{layer}")(h)
-        return h
+        self.ji, self.kj = config.dense(config.hidden), config.dense(config.hidden)
+        self.radial_in = config.dense(config.basis, use_bias=False)
+        self.radial_out = config.dense(config.hidden, use_bias=False)
+        self.down = config.dense(config.interaction, use_bias=False)
+        self.up = config.dense(config.hidden, use_bias=False)
+        self.before = [_Residual(config) for _ in range(config.before_skip)]
+        self.skip = config.dense(config.hidden)
+        self.after = [_Residual(config) for _ in range(config.after_skip)]
 
-    def _triplet_sum(self, x_kj: Array, geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
-        """[edges, interaction] Σ_k x_kj ∘ W(j_l(d_kj) P_l(cos θ)) for every edge j -> i."""
-        config = self.config
+    @nn.compact
+    def filter_weights(self, dtype: jnp.dtype) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Returns both kernels on the radial basis, then both on the spherical basis."""
+        config, init = self.config, nn.initializers.glorot_uniform()
         shape = (config.num_spherical * config.num_radial, config.basis)
-        dtype, init = weight_dtype(x_kj), nn.initializers.glorot_uniform()
         into = self.param("spherical_in", init, shape, dtype)
         out = self.param("spherical_out", init, (config.basis, config.interaction), dtype)
-        weights = jnp.matmul(into, out, precision=jax.lax.Precision.HIGHEST)
-        weights = weights.reshape(config.num_spherical, config.num_radial, config.interaction)
-        weights = weights.astype(x_kj.dtype)
+        radial_in, _ = self.radial_in.weights(config.num_radial, dtype)
+        radial_out, _ = self.radial_out.weights(config.basis, dtype)
+        return (radial_in, radial_out), (into, out)
+
+    def __call__(
+        self, messages: Float[Array, "edges hidden"], filters: _Filters, geometry: _Geometry
+    ) -> Float[Array, "edges hidden"]:
+        """Returns the messages after one round."""
+        act = _silu
+        x_ji = act(self.ji(messages))
+        x_kj = act(self.kj(messages)) * filters.radial
+        x_kj = act(self.down(x_kj))
+        h = x_ji + act(self.up(self._triplet_sum(x_kj, filters.spherical, geometry)))
+        for layer in self.before:
+            h = layer(h)
+        h = act(self.skip(h)) + messages
+        for layer in self.after:
+            h = layer(h)
+        return h
+
+    def _triplet_sum(self, x_kj: Array, weights: Array, geometry: _Geometry) -> Array:
+        """[edges, interaction] Σ_k x_kj ∘ W(j_l(d_kj) P_l(cos θ)) for every edge j -> i."""
+        config = self.config
         # Project each node's messages on harmonics and radial functions, then contract the
         # radial functions with their weights: the [edge, l, channel] array of filtered
         # messages never exists.
         messages = x_kj.reshape(geometry.nodes, -1, config.interaction)
         projected = matmul(geometry.incoming, messages, config.precision)
         projected = projected.reshape(geometry.nodes, -1, config.num_radial, config.interaction)
-        at_nodes = (projected * weights[_order_of_harmonic(config.num_spherical)]).sum(2)
+        at_nodes = (projected * weights).sum(2)
         total = matmul(geometry.outgoing, at_nodes.reshape(-1, config.interaction), config.precision)
         if geometry.reverse is not None:
             # On the way back cos θ = -1, so that P_l = (-1)^l.
             index, exists = geometry.reverse
-            sign = jnp.asarray((-1.0) ** np.arange(config.num_spherical), x_kj.dtype)
+            degrees = np.arange(config.num_spherical)
+            sign, of_degrees = jnp.asarray((-1.0) ** degrees, x_kj.dtype), weights[degrees**2]
             back = jnp.einsum(
-                "l,eln,lnc->ec", sign, geometry.spherical, weights, precision=jax.lax.Precision.HIGHEST
+                "l,eln,lnc->ec", sign, geometry.spherical, of_degrees, precision=jax.lax.Precision.HIGHEST
             )
             total = total - jnp.where(exists[:, None], (x_kj * back)[index], 0.0)
         return total
