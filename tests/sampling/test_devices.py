@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.optimised
+
 _SCRIPT = """
 import hashlib, json, sys
 import jax
@@ -16,8 +18,6 @@ from jaxcrystal.environment import num_cpus, use_all_cores
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.sample import sample_orders
 from tests.tiny import make_tiny_model
-
-pytestmark = pytest.mark.optimised
 
 if sys.argv[1] == "cores":
     use_all_cores()
