@@ -14,9 +14,9 @@ are (the Euclidean normaliser).
 from functools import cache
 
 import numpy as np
-import spglib
 from jaxtyping import Float
 
+from jaxcrystal.symmetry.detect import niggli_axes
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.wyckoff import group_operations
 
@@ -44,7 +44,7 @@ def canonical_cell(
     """
     family = FAMILIES[group_tables().family[space_group]]
     if family == "triclinic":
-        axes = _niggli_axes(lattice)
+        axes = niggli_axes(lattice)
         return axes @ lattice, frac_coords @ np.linalg.inv(axes)
     while family == "monoclinic":
         changes = allowed_changes(space_group)
@@ -90,12 +90,3 @@ def _best(lattices: list[np.ndarray]) -> int:
     for value in (metrics[:, 0, 0] + metrics[:, 2, 2], metrics[:, 0, 0], metrics[:, 0, 2]):
         kept = kept[value[kept] <= value[kept].min() + _EQUAL * metrics[0].trace()]
     return int(kept[0])
-
-
-def _niggli_axes(lattice: np.ndarray) -> np.ndarray:
-    """Returns the integer matrix [3, 3] whose product with a lattice is its Niggli cell, of the same hand."""
-    reduced = spglib.niggli_reduce(lattice, eps=_EQUAL)
-    if reduced is None:  # pragma: no cover
-        return np.eye(3)
-    axes = np.round(reduced @ np.linalg.inv(lattice))
-    return axes * np.sign(np.linalg.det(axes))
