@@ -57,8 +57,9 @@ def collapsed(crystal: Crystal) -> Bool[Array, ""]:
 def start(key: Array, crystal: Crystal) -> Crystal:
     """Draws the start of sampling: lattice parameters N(0, 2²), sites uniform.
 
-    That is lengths of 7 ± 1 Å and free angles of 90 ± 11°. A free site is uniform in the cell; a constrained one is uniform in its subspace,
-    which passes through its present coordinates.
+    That is lengths of 7 ± 1 Å and free angles of 90 ± 11°. A free site is uniform in the
+    cell; a constrained one is uniform in its subspace, which passes through its present
+    coordinates.
     """
     key_coords, key_lattice = jax.random.split(key)
     shape, dtype = crystal.frac_coords.shape, crystal.frac_coords.dtype

@@ -67,7 +67,7 @@ def free_params(space_group: Int[Array, ""] | int) -> Bool[Array, "6"]:
 
 def has_free_angles(space_group: int) -> bool:
     """Returns whether the group is monoclinic or triclinic, 1-15."""
-    return bool(FREE[group_tables().family[space_group], 3:].any())
+    return int(group_tables().family[space_group]) < FAMILIES.index("orthorhombic")
 
 
 def lengths_and_cotangents(

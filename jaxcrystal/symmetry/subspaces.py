@@ -40,7 +40,7 @@ def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal
 def without_free_translation(
     displacement: Float[Array, "nodes 3"], crystal: Crystal
 ) -> Float[Array, "nodes 3"]:
-    """Takes what moves all sites alike out of Cartesian displacements, where the group leaves the origin free.
+    """Takes what moves all sites alike out of Cartesian displacements, if the group leaves the origin free.
 
     Along the axes of polar groups, in the planes of Pm and in all directions of P1, a crystal moved as a
     whole is the same crystal. Returns [nodes, 3], Å, 0 on padding if `displacement` is.
