@@ -72,7 +72,7 @@ def dataset(folder, tmp_path_factory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def chosen(dataset) -> Dataset:
-    return choose(dataset)
+    return choose(dataset, min_space_group=16)
 
 
 @pytest.fixture(scope="module")
