@@ -3,6 +3,9 @@
 python -m benchmarks.overfit [--steps 2000] [--samples 64]
 
 What `tests/training/test_overfit.py` does for cubic crystals, where lengths and angles are free.
+Sampled cells are compared in their canonical form: a network sees no difference between the cells of one
+crystal. The network here is too small for these: with 4,000 updates (90 s) 19, 50, 6 and 58 of 64 match, and
+the coordinate loss still is 0.44. More updates raised these counts (7, 34, 5 and 58 with 2,000).
 """
 
 import argparse
@@ -20,6 +23,7 @@ from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.model import load_model
 from jaxcrystal.sampling.sample import sample
+from jaxcrystal.symmetry.canonical import canonical_cell
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.training.config import TrainConfig
@@ -88,8 +92,10 @@ def main() -> None:
         for crystal in sample(group, letters, arguments.samples, model=model, seed=1):
             found = crystal.to_pymatgen()
             fits = StructureMatcher(primitive_cell=False).fit(found, target)
-            lengths = np.allclose(found.lattice.abc, target.lattice.abc, rtol=0.03)
-            close = lengths and np.allclose(found.lattice.angles, target.lattice.angles, atol=3.0)
+            # A network sees no difference between the cells that one crystal can be described in.
+            cell = Lattice(canonical_cell(crystal.lattice, crystal.frac_coords, group)[0])
+            lengths = np.allclose(cell.abc, target.lattice.abc, rtol=0.03)
+            close = lengths and np.allclose(cell.angles, target.lattice.angles, atol=3.0)
             matched, near, both = matched + fits, near + close, both + (fits and close)
             valid += crystal.valid
         print(

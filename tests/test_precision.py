@@ -101,7 +101,7 @@ def test_only_the_layers_products_may_be_rounded(model, free):
     batch, begun = crystals(free)
     capacity, config = capacity_of(batch, free), LangevinConfig(model.sampling_schedule)
     one, state = jax.tree.map(
-        lambda a: a[0], (begun, jax.vmap(init)(jax.random.split(jax.random.key(0), 10), batch))
+        lambda a: a[0], (begun, jax.vmap(init)(jax.random.split(jax.random.key(0), len(GROUPS)), batch))
     )
     key, sigma = jax.random.key(1), jnp.array([0.3, 1.0])
 
