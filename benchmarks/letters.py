@@ -32,7 +32,7 @@ def main() -> None:
     dataset, frequencies = Dataset.load(arguments.held_out), load_model(arguments.model).letters
     chances: dict[str, list[float]] = defaultdict(list)
     likeliest: dict[str, list[bool]] = defaultdict(list)
-    for row in np.flatnonzero(dataset.supported & (dataset.num_sites <= 20)).tolist():
+    for row in np.flatnonzero((dataset.space_group >= 16) & (dataset.num_sites <= 20)).tolist():
         group, sites = int(dataset.space_group[row]), dataset.sites(row)
         positions = wyckoff_positions(group)
         letters: dict[int, list[str]] = defaultdict(list)

@@ -11,8 +11,16 @@ from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.network import NetworkConfig, make_module
 from jaxcrystal.score import NoisePrediction, init_params, make_score
+from jaxcrystal.symmetry.detect import niggli_axes
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import LENGTH_SCALE, TIE, free_params, lattice_matrix
+from jaxcrystal.symmetry.lattice import (
+    ANGLE_SCALE,
+    LENGTH_SCALE,
+    MIN_UNIT_VOLUME_SQUARED,
+    TIE,
+    free_params,
+    lattice_matrix,
+)
 from jaxcrystal.symmetry.orbits import centring_translations
 from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
 
@@ -34,7 +42,7 @@ def params_from_lengths_angles(lengths, angles, space_group):
     ratio = jnp.where(lengths > 0, lengths, 1.0) / LENGTH_SCALE
     # log(expm1(x)) = x + log(1 - exp(-x)), which does not overflow.
     from_lengths = LENGTH_SCALE * (ratio + jnp.log(-jnp.expm1(-ratio)))
-    from_angles = 10.0 / jnp.tan(jnp.radians(angles))
+    from_angles = ANGLE_SCALE / jnp.tan(jnp.radians(angles))
     return jnp.where(free_params(space_group), jnp.concatenate([from_lengths, from_angles]), 0.0)
 
 
@@ -111,11 +119,13 @@ def lattice_of(crystal: Crystal) -> np.ndarray:
         return np.asarray(_lattice_matrix(params, int(crystal.space_group)))
 
 
-def random_shape(rng, space_group, ratio=1.4, angles=(75.0, 105.0)) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths of a cell with volume near 1 (exact where angles are 90°) and angles of the family."""
+def random_shape(rng, space_group, ratio=1.4, angles=(40.0, 140.0)) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of a cell of volume 1 (of sin 120° with hexagonal axes) and angles of the family."""
     family = int(group_tables().family[space_group])
     lengths = np.exp(rng.uniform(-np.log(ratio), np.log(ratio), 3))
     angle = rng.uniform(*angles, 3)
+    while family == 0 and _unit_volume_squared(angle) < MIN_UNIT_VOLUME_SQUARED:  # three that close no cell
+        angle = rng.uniform(*angles, 3)
     if family >= 3:
         lengths[1] = lengths[0]
     if family == 5:
@@ -126,7 +136,13 @@ def random_shape(rng, space_group, ratio=1.4, angles=(75.0, 105.0)) -> tuple[np.
         angle[1] = 90.0
     if family == 4:
         angle[2] = 120.0
-    return lengths / np.prod(lengths) ** (1 / 3), angle
+    unit = np.sqrt(_unit_volume_squared(angle)) if family < 2 else 1.0
+    return lengths / (unit * np.prod(lengths)) ** (1 / 3), angle
+
+
+def _unit_volume_squared(angles: np.ndarray) -> float:
+    cosines = np.cos(np.radians(angles))
+    return float(1.0 + 2.0 * cosines.prod() - (cosines**2).sum())
 
 
 def random_point(rng, position) -> np.ndarray:
@@ -200,10 +216,11 @@ def distinct_images(crystal: Crystal) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def shortest_distance(images: np.ndarray, crystal: Crystal) -> float:
-    """The least distance between atoms, Å; for cells that are not skewed much."""
-    lattice = lattice_of(crystal)
+    """The least distance between atoms, Å."""
+    axes = niggli_axes(lattice_of(crystal))
+    lattice = axes @ lattice_of(crystal)
     centring = centring_translations(int(crystal.space_group))
-    difference = (images[:, None] - images[None])[:, :, None] + centring
+    difference = ((images[:, None] - images[None])[:, :, None] + centring) @ np.linalg.inv(axes)
     difference = difference - np.round(difference)
     squared = (((difference[..., None, :] + _SHIFTS) @ lattice) ** 2).sum(-1)
     return float(np.sqrt(np.where(squared < 1e-8, np.inf, squared).min()))

@@ -31,7 +31,7 @@ from tests.crystals import (
 )
 
 #: One of each family, with screw axes, centrings, and polar and chiral groups among them.
-GROUPS = (2, 14, 33, 62, 82, 99, 139, 146, 152, 166, 194, 198, 216, 227)
+GROUPS = (2, 4, 5, 9, 14, 15, 33, 62, 82, 99, 139, 146, 152, 166, 194, 198, 216, 227)
 CONFIG = NetworkConfig(
     GraphConfig(cutoff=4.5, max_neighbors=20),
     DimeNetConfig(

@@ -66,6 +66,13 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--max-sites", type=int, metavar="N", help="only targets of at most so many inequivalent sites"
     )
+    what.add_argument(
+        "--min-space-group",
+        type=int,
+        default=1,
+        metavar="N",
+        help="only targets of this group or a higher one; 16: neither triclinic nor monoclinic ones",
+    )
     what.add_argument("--seed", type=int, default=0, metavar="N", help="of the targets and the samples")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder for the results; must be new or empty"
@@ -130,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.evaluation.reconstruction import reconstruct
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
     from jaxcrystal.reports.reconstruction_tables import describe
-    from jaxcrystal.sampling.sample import unseen_elements
+    from jaxcrystal.sampling.sample import unseen
     from jaxcrystal.structures.summary import describe_failures
     from jaxcrystal.workers import require_scheduler
 
@@ -142,17 +149,17 @@ def run(arguments: argparse.Namespace) -> int:
     out = claim_folder(arguments.out)
     dataset = load_targets(arguments.targets, out, arguments.processes)
     targets = Targets.from_dataset(
-        choose(dataset, arguments.max_targets, arguments.max_sites, arguments.seed)
+        choose(dataset, arguments.max_targets, arguments.max_sites, arguments.seed, arguments.min_space_group)
     )
-    unseen = unseen_elements(targets.orders["free"], model)
-    if unseen:
-        warn(f"the model has never seen {', '.join(unseen)}: do not rely on its crystals of them")
+    never_seen = unseen(targets.orders["free"], model)
+    if never_seen:
+        warn(f"the model has never seen {', '.join(never_seen)}: do not rely on its crystals of them")
 
     metrics: dict[str, Any] = {
         "settings": {key: value for key, value in vars(arguments).items() if key != "run"},
         "model": model.info,
         "versions": _versions(),
-        "targets": _counts(dataset, targets, arguments.max_sites),
+        "targets": _counts(dataset, targets, arguments.max_sites, arguments.min_space_group),
         "denominator": "all targets used, whatever became of their samples",
         "relaxation": "none",
         "runs": {},
@@ -186,17 +193,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _counts(dataset: "Dataset", targets: "Targets", max_sites: int | None) -> dict[str, Any]:
+def _counts(
+    dataset: "Dataset", targets: "Targets", max_sites: int | None, min_space_group: int
+) -> dict[str, Any]:
     """Counts what became of the structures of the file: `used` and the three after `in_file` make it up."""
     from jaxcrystal.evaluation.targets import too_large
 
-    above = int((dataset.supported & too_large(dataset, max_sites)).sum())
+    high_enough = dataset.space_group >= min_space_group
+    above = int((high_enough & too_large(dataset, max_sites)).sum())
     return {
         "used": len(targets),
         "in_file": len(dataset),
-        "group_below_16": int((~dataset.supported).sum()),
+        "below_min_space_group": int((~high_enough).sum()),
         "above_max_sites": above,
-        "not_drawn": int(dataset.supported.sum()) - above - len(targets),
+        "not_drawn": int(high_enough.sum()) - above - len(targets),
         "refused_in_preparation": dataset.info.get("rejected", {}),
         "same_order_as_another": len(targets) - len({order.text for order in targets.orders["letters"]}),
     }

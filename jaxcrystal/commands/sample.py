@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
     what.add_argument(
         "--space-group",
         metavar="GROUP[,GROUP...]",
-        help="number from 16 to 230 or Hermann-Mauguin symbol; several are separated by commas. any: all of "
+        help="number from 1 to 230 or Hermann-Mauguin symbol; several are separated by commas. any: all of "
         "them (default with --formula); common: the 32 commonest of the training data (default with "
         "--chemical-system)",
     )
@@ -260,7 +260,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.requests.requests import make_plan
     from jaxcrystal.sampling.run import RunSettings, counts_of, open_run, sample_to_folder
     from jaxcrystal.sampling.run_time import describe_work
-    from jaxcrystal.sampling.sample import unseen_elements
+    from jaxcrystal.sampling.sample import unseen
     from jaxcrystal.sampling.stream import require_conditions
     from jaxcrystal.structures.summary import GroupCheck, describe
 
@@ -296,9 +296,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_run(candidates, model, arguments.out, settings)
     is_main = jax.process_index() == 0
     if is_main:
-        unseen = unseen_elements(plan.orders, model)
-        if unseen:
-            warn(f"the model has never seen {', '.join(unseen)}: do not rely on its crystals of them")
+        never_seen = unseen(plan.orders, model)
+        if never_seen:
+            warn(f"the model has never seen {', '.join(never_seen)}: do not rely on its crystals of them")
         print(work, file=sys.stderr)
     started = time.perf_counter()
     sample_to_folder(folder, candidates, model, settings, progress=is_main, shard=shard)

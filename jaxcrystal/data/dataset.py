@@ -16,7 +16,6 @@ from jaxcrystal.files import write_atomically
 from jaxcrystal.io.arrays import COLUMN, FORMAT, VERSION, load_arrays
 from jaxcrystal.remote import local_copy
 from jaxcrystal.symmetry.crystals import build_crystal
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 _ENERGIES = ("formation_energy_per_atom", "e_above_hull")
 _PER_STRUCTURE = (
@@ -35,7 +34,7 @@ class Dataset:
     """Crystals as inequivalent sites; the sites of all structures stand in one row.
 
     The sites of structure n are the slice `offsets[n]:offsets[n + 1]` of the arrays
-    of sites. Every group is kept, 1-15 too: `supported` marks those that can be trained on.
+    of sites.
 
     Attributes:
       ids: [structures] the name each structure had in its source.
@@ -81,11 +80,6 @@ class Dataset:
     def offsets(self) -> Int[np.ndarray, " structures_plus_1"]:
         """[structures + 1] where the sites of each structure begin."""
         return np.concatenate([[0], np.cumsum(self.num_sites)])
-
-    @property
-    def supported(self) -> Bool[np.ndarray, " structures"]:
-        """[structures] True for groups 16-230."""
-        return self.space_group >= FIRST_SUPPORTED_GROUP
 
     def sites(self, index: int | np.integer) -> slice:
         """Returns the slice of the arrays of sites that belongs to a structure."""

@@ -36,7 +36,6 @@ class PrepareReport:
     Attributes:
       read: structures in the sources.
       accepted: those in the data set.
-      low_symmetry: accepted ones of groups 1-15, kept but not trained on by default.
       rejected: how many were refused, by reason.
       out: the data set.
       rejected_out: the table of refused structures.
@@ -45,7 +44,6 @@ class PrepareReport:
 
     read: int
     accepted: int
-    low_symmetry: int
     rejected: dict[str, int]
     out: Path
     rejected_out: Path
@@ -54,8 +52,6 @@ class PrepareReport:
     def describe(self) -> str:
         """Returns the report in a few lines."""
         lines = [f"{self.read} structures read, {self.accepted} accepted -> {self.out}"]
-        if self.low_symmetry:
-            lines.append(f"{self.low_symmetry} of them have a group below 16, which is not trained on yet")
         refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
         lines.append(f"{self.read - self.accepted} rejected ({refused or 'none'}) -> {self.rejected_out}")
         lines += [self.skipped] if self.skipped else []
@@ -133,7 +129,6 @@ def prepare(
     return PrepareReport(
         read=len(ids) + len(rejected),
         accepted=len(dataset),
-        low_symmetry=int((~dataset.supported).sum()),
         rejected=dict(Counter(reason for _, reason, _ in rejected)),
         out=out,
         rejected_out=rejected_out,

@@ -10,6 +10,7 @@ from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.checks import atomic_numbers, checked, near_pairs
 from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.symmetry.canonical import canonical_cell
 from jaxcrystal.symmetry.detect import standard_dataset
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, TIE
@@ -31,8 +32,9 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
     """Finds the group of a structure and one site of each orbit, in the tables' setting.
 
     The cell is the conventional one that spglib standardises to with the group's first
-    Hall number; each site is moved exactly onto the representative subspace of its
-    Wyckoff position, and the orbits are checked to rebuild that cell.
+    Hall number, in groups 1-15 the one that `symmetry.canonical` chooses of these; each
+    site is moved exactly onto the representative subspace of its Wyckoff position, and
+    the orbits are checked to rebuild that cell.
 
     Args:
       structure: a pymatgen structure, any cell of the crystal. Oxidation states are
@@ -56,11 +58,12 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
             Reason.TOO_MANY_SITES, f"{len(orbits)} inequivalent sites, at most {max_sites} allowed"
         )
     _require_apart(near, species, SHORTEST_DISTANCE)
-    lattice_params = params_of_lattice(found.std_lattice, space_group)
-    tolerance = REBUILD_TOLERANCE / np.linalg.norm(found.std_lattice, axis=1).min()
+    lattice, positions = canonical_cell(found.std_lattice, found.std_positions, space_group)
+    lattice_params = params_of_lattice(lattice, space_group)
+    tolerance = REBUILD_TOLERANCE / np.linalg.norm(lattice, axis=1).min()
 
     sites = [
-        find_letter(found.std_positions[rows[0]], len(rows), space_group, tolerance, letter)
+        find_letter(positions[rows[0]], len(rows), space_group, tolerance, letter)
         for rows, letter in zip(orbits, letters, strict=True)
     ]
     prepared = PreparedSites(
@@ -70,7 +73,7 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
         frac_coords=np.array([coords for _, coords in sites]),
         letters=np.array([index for index, _ in sites], np.int32),
     )
-    _check_rebuilt(prepared, found)
+    _check_rebuilt(prepared, lattice, np.asarray(found.std_types), positions)
     return prepared
 
 
@@ -161,20 +164,26 @@ def find_letter(
     )
 
 
-def _check_rebuilt(sites: PreparedSites, found: Any) -> None:
+def _check_rebuilt(
+    sites: PreparedSites,
+    lattice: Float[np.ndarray, "3 3"],
+    species: Int[np.ndarray, " atoms"],
+    frac_coords: Float[np.ndarray, "atoms 3"],
+) -> None:
+    """Refuses sites whose orbits are not the atoms of the cell."""
     positions = wyckoff_positions(sites.space_group)
     orbits = [
         expand_orbit(coords, positions[letter].site_ops, sites.space_group)
         for coords, letter in zip(sites.frac_coords, sites.letters, strict=True)
     ]
-    species = np.repeat(sites.species, [len(orbit) for orbit in orbits])
-    if len(species) != len(found.std_types):
+    rebuilt = np.repeat(sites.species, [len(orbit) for orbit in orbits])
+    if len(rebuilt) != len(species):
         raise Rejected(
-            Reason.NOT_REBUILT, f"the orbits make {len(species)} atoms, the cell has {len(found.std_types)}"
+            Reason.NOT_REBUILT, f"the orbits make {len(rebuilt)} atoms, the cell has {len(species)}"
         )
-    offsets = found.std_positions[:, None] - np.concatenate(orbits)[None]
-    distances = np.linalg.norm((offsets - np.round(offsets)) @ found.std_lattice, axis=-1)
-    distances = np.where(np.asarray(found.std_types)[:, None] == species[None], distances, np.inf)
+    offsets = frac_coords[:, None] - np.concatenate(orbits)[None]
+    distances = np.linalg.norm((offsets - np.round(offsets)) @ lattice, axis=-1)
+    distances = np.where(species[:, None] == rebuilt[None], distances, np.inf)
     nearest = distances.argmin(axis=1)
     worst = distances[np.arange(len(nearest)), nearest].max()
     if worst > REBUILD_TOLERANCE or len(set(nearest.tolist())) != len(nearest):

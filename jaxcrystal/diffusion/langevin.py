@@ -25,7 +25,7 @@ from jaxcrystal.diffusion.noise import start
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.score import NoisePrediction, ScoreFn
-from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params
+from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params, opened
 from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords, wrap_free_sites
 from jaxcrystal.vectors import turn
 
@@ -219,12 +219,16 @@ def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> 
 
 
 def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> Crystal:
-    """Adds to the lattice parameters at fixed fractional coordinates; lengths stay > 1.8 Å."""
+    """Adds to the lattice parameters at fixed fractional coordinates.
+
+    Lengths stay over 1.8 Å, and free angles make a cell; see `symmetry.lattice.opened`.
+    """
     params = crystal.lattice_params + change
     shortest = float(LENGTH_SCALE * np.log(np.expm1(MIN_LENGTH / LENGTH_SCALE)))
     is_length = jnp.arange(6) < 3
     params = jnp.where(is_length, jnp.maximum(params, shortest), params)
-    return crystal._replace(lattice_params=jnp.where(free_params(crystal.space_group), params, 0.0))
+    params = opened(jnp.where(free_params(crystal.space_group), params, 0.0))
+    return crystal._replace(lattice_params=params)
 
 
 def _score_sizes(crystal: Crystal, noise: NoisePrediction, sigma: Float[Array, "2"]) -> Float[Array, "2"]:

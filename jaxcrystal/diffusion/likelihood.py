@@ -25,7 +25,7 @@ from jaxcrystal.diffusion.loss import joint_loss
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.score import ScoreFn
 from jaxcrystal.symmetry.lattice import free_params
-from jaxcrystal.symmetry.subspaces import num_free_coords
+from jaxcrystal.symmetry.subspaces import num_internal_coords
 
 #: Draws of the noise at each level.
 _DRAWS = 2
@@ -61,7 +61,7 @@ def likelihood_bound(
     span_coords = math.log(schedule.coords_max / schedule.coords_min)
     span_lattice = math.log(schedule.lattice_max / schedule.lattice_min)
     free = free_params(crystal.space_group).sum()
-    return span_coords * num_free_coords(crystal) * coords + span_lattice * free * lattice
+    return span_coords * num_internal_coords(crystal) * coords + span_lattice * free * lattice
 
 
 def anneal_best(

@@ -10,19 +10,19 @@ from jaxtyping import Float, Int
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import collapsed, coord_noise, lattice_noise
 from jaxcrystal.score import ScoreFn
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 from jaxcrystal.symmetry.lattice import free_params
-from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords
+from jaxcrystal.symmetry.subspaces import move_sites, num_internal_coords, without_free_translation
 
 
 class DenoisingLoss(NamedTuple):
     """Losses of one structure and whether they count.
 
     Attributes:
-      coords: [] mean squared error of the coordinate noise, per free coordinate.
+      coords: [] mean squared error of the coordinate noise, per free coordinate; where the group leaves
+        the origin free, what moves all sites alike is no error.
       coords_weight: [] 1, or 0 for a structure without free coordinates.
       lattice: [] mean squared error of the lattice noise, per free parameter.
-      lattice_weight: [] 1, or 0 for free angles and collapsed cells.
+      lattice_weight: [] 1, or 0 for collapsed cells.
       num_cut: [] sites at which the cut at K neighbours acted.
     """
 
@@ -72,7 +72,7 @@ def joint_loss(
     The sampler asks for the coordinate score in noisy cells; the paper's coordinate term
     never shows any to the network. The lattice is noised first and the coordinates in the
     noisy cell, so that -ε/σ_X is the exact score of the coordinates in that cell. A cell
-    that collapses, or has free angles, keeps its clean lattice and the coordinate term.
+    that collapses keeps its clean lattice and the coordinate term.
 
     Args and weights: as `denoising_loss`.
     """
@@ -89,14 +89,14 @@ def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal,
     noise = lattice_noise(key, crystal)
     noised = crystal._replace(lattice_params=crystal.lattice_params + sigma * noise)
     real = crystal.node_mask.any()
-    return noised, noise, real & ~collapsed(noised) & (crystal.space_group >= FIRST_SUPPORTED_GROUP)
+    return noised, noise, real & ~collapsed(noised)
 
 
 def _losses(
     crystal: Crystal, coords_error: Array, lattice_error: Array, usable: Array, num_cut: Array
 ) -> DenoisingLoss:
-    free = num_free_coords(crystal)
-    coords = (coords_error**2).sum() / jnp.maximum(free, 1.0)
+    free = num_internal_coords(crystal)
+    coords = (without_free_translation(coords_error, crystal) ** 2).sum() / jnp.maximum(free, 1.0)
     lattice = (lattice_error**2).sum() / jnp.maximum(free_params(crystal.space_group).sum(), 1)
     coords_weight = (crystal.node_mask.any() & (free > 0.5)).astype(coords.dtype)
     lattice_weight = usable.astype(lattice.dtype)

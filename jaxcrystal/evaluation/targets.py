@@ -53,9 +53,13 @@ def load_targets(source: str | Path, folder: Path, processes: int | None = None)
 
 
 def choose(
-    dataset: Dataset, count: int | None = None, max_sites: int | None = None, seed: int = 0
+    dataset: Dataset,
+    count: int | None = None,
+    max_sites: int | None = None,
+    seed: int = 0,
+    min_space_group: int = 1,
 ) -> Dataset:
-    """Returns structures of group ≥ 16 and at most so many sites, drawn by seed.
+    """Returns structures of at most so many sites, drawn by seed.
 
     One whose letters make no order (two sites on one point) is left out, and named in a warning.
 
@@ -64,15 +68,17 @@ def choose(
       count: at most so many; None for all.
       max_sites: inequivalent sites; at most what the sampler has room for.
       seed: of the draw. The order of the file is kept.
+      min_space_group: structures of lower groups are left out.
 
     Raises:
       DataError: no structure is left.
     """
-    fits = np.flatnonzero(dataset.supported & ~too_large(dataset, max_sites))
+    fits = np.flatnonzero((dataset.space_group >= min_space_group) & ~too_large(dataset, max_sites))
     fits = rows_to_order(dataset, fits, "given")
     if not len(fits):
         raise DataError(
-            f"no target of a group from 16 to 230 with at most {_limit(max_sites)} sites among {len(dataset)}"
+            f"no target of a group from {min_space_group} to 230 with at most {_limit(max_sites)} sites "
+            f"among {len(dataset)}"
         )
     chosen = np.random.default_rng(seed).permutation(fits)[:count]
     return dataset.select(np.sort(chosen))
@@ -97,7 +103,7 @@ class Targets:
       structures: [targets] primitive cells.
       formulas: [targets] reduced.
       letters: [targets] such as `Ba:a Ti:b O:c`.
-      space_groups: [targets] 16-230.
+      space_groups: [targets] 1-230.
       families: [targets] crystal families; trigonal groups are of the hexagonal one.
       num_sites: [targets] inequivalent sites.
       free_coords: [targets] free coordinates of all sites, with the true letters.

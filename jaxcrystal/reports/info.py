@@ -71,8 +71,7 @@ def describe_data(path: str | Path) -> str:
     sites = dataset.num_sites if len(dataset) else np.zeros(1, int)
     lines = [
         f"data: {path}",
-        f"structures: {len(dataset):,}, {int(dataset.supported.sum()):,} with a group from 16 to 230, "
-        f"{known:,} with a formation energy",
+        f"structures: {len(dataset):,}, {known:,} with a formation energy",
         f"inequivalent sites: {int(np.median(sites))} (median), {int(np.percentile(sites, 90))} (90 %), "
         f"{int(sites.max())} (most)",
         "commonest groups: "

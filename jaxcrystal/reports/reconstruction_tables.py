@@ -65,11 +65,11 @@ def describe(metrics: dict[str, Any], done: Sequence[Reconstruction]) -> str:
 def _left_out(counts: dict[str, Any]) -> str:
     """Returns which structures of the file are no targets, as the end of a sentence."""
     reasons = {
-        "group_below_16": "of groups below 16",
+        "below_min_space_group": "of lower groups",
         "above_max_sites": "of more sites",
         "not_drawn": "not drawn",
     }
-    parts = [f"{counts[key]} {words}" for key, words in reasons.items() if counts[key]]
+    parts = [f"{counts[key]} {words}" for key, words in reasons.items() if counts.get(key)]
     return f". Of {counts['in_file']} in the file left out: {', '.join(parts)}" if parts else ""
 
 

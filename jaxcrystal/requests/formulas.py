@@ -20,13 +20,13 @@ from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_groups
 from jaxcrystal.requests.formula_plan import formula_units as _units
-from jaxcrystal.requests.orders import make_order, supported_group
+from jaxcrystal.requests.orders import make_order
 from jaxcrystal.requests.ranking import Ranked, Ranking
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
+from jaxcrystal.symmetry.symbols import space_group_number
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
-#: Every group that can be sampled: what `any` stands for.
-ANY_GROUP = tuple(range(FIRST_SUPPORTED_GROUP, 231))
+#: Every group: what `any` stands for.
+ANY_GROUP = tuple(range(1, 231))
 #: 99 % of the bundled model's training structures have one of these.
 FORMULA_UNITS = (1, 2, 3, 4)
 #: Atoms in the primitive cell: what the bundled model's training data has at most.
@@ -106,13 +106,13 @@ def plan_formula(
     structure get none, so that the long tail of unseen assignments is only reached with a
     large `count`, or with `at_most`.
 
-    An assignment without free coordinates has nothing but its lattice to draw, one to three
-    lengths: its structures are much alike, and more than a few of them tell nothing new. With
+    An assignment without free coordinates has nothing but its lattice to draw, one to six
+    parameters: its structures are much alike, and more than a few of them tell nothing new. With
     `at_most` the common assignments leave the rest to rarer ones.
 
     Args:
       formula: such as `Cu2KSi`; reduced first.
-      space_groups: numbers from 16 to 230; `ANY_GROUP` for all.
+      space_groups: numbers from 1 to 230; `ANY_GROUP` for all.
       count: structures in all.
       frequencies: of the model's training data.
       formula_units: numbers of formula units in the primitive cell; those that need more than
@@ -122,15 +122,15 @@ def plan_formula(
       at_most: structures of one assignment; None for any number.
 
     Raises:
-      RequestError: nothing to read in the formula, a group that is not supported, numbers below
+      RequestError: nothing to read in the formula, no such group, numbers below
         1, no assignment at all, or fewer than `count` structures at `at_most` for each.
     """
     parsed = parse_formula(formula)
     units = tuple(dict.fromkeys(formula_units))
     _check_numbers(count, units, max_sites, max_atoms, at_most)
-    groups = tuple(dict.fromkeys(supported_group(group) for group in space_groups))
+    groups = tuple(dict.fromkeys(space_group_number(group) for group in space_groups))
     if not groups:
-        raise RequestError("no space group given: expected numbers from 16 to 230")
+        raise RequestError("no space group given: expected numbers from 1 to 230")
     divisor = math.gcd(*parsed.values())
     atoms = {symbol: n // divisor for symbol, n in parsed.items()}
     name = "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in atoms.items())

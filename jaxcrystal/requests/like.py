@@ -23,7 +23,7 @@ def order_like(dataset: Dataset, row: int, mode: SiteMode) -> Order:
 
     Args:
       dataset: prepared.
-      row: which structure; of a group from 16 and of no more sites than the sampler holds.
+      row: which structure; of no more sites than the sampler holds.
       mode: `given`, with its Wyckoff letters; `auto` or `free`, with the number of sites of
         each element only.
     """
@@ -68,8 +68,7 @@ def draw_orders(
     structures every one of them is drawn at least once.
 
     Args:
-      dataset: prepared; structures of groups 1-15, larger ones and those that make no order are
-        left out.
+      dataset: prepared; larger structures and those that make no order are left out.
       count: structures to be sampled in all.
       mode: see `order_like`.
       seed: of the draw.
@@ -80,12 +79,11 @@ def draw_orders(
     Raises:
       RequestError: no structure is left.
     """
-    fits = np.flatnonzero(dataset.supported & (dataset.num_sites <= min(max_sites, BUCKETS[-1])))
+    fits = np.flatnonzero(dataset.num_sites <= min(max_sites, BUCKETS[-1]))
     fits = rows_to_order(dataset, fits, mode)
     if not len(fits):
         raise RequestError(
-            f"none of the {len(dataset)} structures has a group from 16 to 230 and at most "
-            f"{min(max_sites, BUCKETS[-1])} sites"
+            f"none of the {len(dataset)} structures has at most {min(max_sites, BUCKETS[-1])} sites"
         )
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.permutation(fits) for _ in range(-(-count // len(fits)))])[:count]

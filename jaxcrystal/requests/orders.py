@@ -15,7 +15,6 @@ from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP, hermann_mauguin
 from jaxcrystal.symmetry.symbols import is_our_setting, our_setting, space_group_number
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
@@ -31,7 +30,7 @@ class Order:
     """One kind of crystal to be sampled; make it with `make_order`.
 
     Attributes:
-      space_group: 16-230.
+      space_group: 1-230.
       elements: atomic numbers, ascending.
       counts: inequivalent sites of each element.
       mode: `given`, the sites are on `letters`; `auto`, letters are drawn as
@@ -101,7 +100,7 @@ def make_order(
     Raises:
       RequestError: with what is wrong and what was expected, in one line.
     """
-    group = supported_group(space_group)
+    group = space_group_number(space_group)
     if letters not in ("auto", "free"):
         raise RequestError(f"letters is {letters!r}; expected auto or free")
     if not sites:
@@ -129,21 +128,6 @@ def make_order(
         _check_letters(group, assignment)
         return Order(group, elements, counts, "given", assignment)
     return Order(group, elements, counts, "free" if letters == "free" else "auto")
-
-
-def supported_group(space_group: int | str) -> int:
-    """Returns the number of a group that can be sampled, given by number or symbol.
-
-    Raises:
-      RequestError: no such group, or one with free angles.
-    """
-    group = space_group_number(space_group)
-    if group < FIRST_SUPPORTED_GROUP:
-        raise RequestError(
-            f"space group {group} ({hermann_mauguin(group)}) has free angles, which are not supported yet: "
-            "choose one from 16 to 230"
-        )
-    return group
 
 
 def parse_space_groups(text: str) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ class Ranked(NamedTuple):
     """One assignment and what it weighs.
 
     Attributes:
-      space_group: 16-230.
+      space_group: 1-230.
       units: formula units in the primitive cell.
       assignment: letters of each element, in the order of the formula.
       weight: in structures; see the module.

@@ -13,9 +13,8 @@ from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.formulas import ANY_GROUP, FORMULA_UNITS, MAX_ATOMS, plan_formula
 from jaxcrystal.requests.orders import Order, make_order, parse_space_groups
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
-#: Words for sets of groups: every supported one, or those most frequent in the training data.
+#: Words for sets of groups: every one, or those most frequent in the training data.
 ANY, COMMON = "any", "common"
 NUM_COMMON = 32
 #: Rows of a plan that are shown.
@@ -28,7 +27,7 @@ class Request:
     """One request; exactly one of `sites`, `wyckoff`, `formula`, `chemical_system`, `like` is given.
 
     Attributes:
-      space_group: numbers or symbols, or the word `any` (16-230) or `common` (the 32 groups
+      space_group: numbers or symbols, or the word `any` (1-230) or `common` (the 32 groups
         with most structures in the model's training data). By default `any` for a formula,
         `common` for a chemical system.
       sites: element -> number of inequivalent sites, or several numbers, of which all
@@ -210,11 +209,10 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
 
 
 def common_groups(frequencies: LetterFrequencies) -> list[int]:
-    """Returns the supported groups with most structures in the training data, the commonest first."""
+    """Returns the groups with most structures in the training data, the commonest first."""
     totals = {
         group: sum(sum(found.values()) for found in kinds.values())
         for group, kinds in frequencies.assignments.items()
-        if group >= FIRST_SUPPORTED_GROUP
     }
     return sorted(totals, key=lambda group: (-totals[group], group))[:NUM_COMMON]
 

@@ -17,6 +17,7 @@ from jaxcrystal.sampling.arrays import sample_arrays
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.structures.finished import Samples
+from jaxcrystal.symmetry.lattice import has_free_angles
 
 
 @overload
@@ -72,7 +73,7 @@ def sample(
     """Samples crystals.
 
     Args:
-      space_group: number (16-230) or Hermann-Mauguin symbol, or several of them.
+      space_group: number (1-230) or Hermann-Mauguin symbol, or several of them.
       sites: element -> number of symmetry-inequivalent sites, such as
         `{"Ba": 1, "Ti": 1, "O": 1}`, or element -> Wyckoff letters, one a site, such as
         `{"Ba": "a", "Ti": "b", "O": "c"}`.
@@ -164,7 +165,7 @@ def sample_formula(
     Args:
       formula: such as `Cu2KSi`; it is reduced first.
       count: structures in all; see `formulas.plan_formula` for how they are spread.
-      space_group: numbers (16-230) or symbols, `any`, or `common`, the 32 groups with most
+      space_group: numbers (1-230) or symbols, `any`, or `common`, the 32 groups with most
         structures in the model's training data.
       formula_units: in the primitive cell.
       max_atoms: in the primitive cell.
@@ -264,10 +265,14 @@ def sample_orders(
     return Samples([results[place] for place in range(len(candidates))])
 
 
-def unseen_elements(orders: Sequence[Order], model: Model) -> list[str]:
-    """Returns the symbols of ordered elements that the model's training data does not have."""
+def unseen(orders: Sequence[Order], model: Model) -> list[str]:
+    """Returns what is ordered and the model's data does not have: elements, cells with free angles."""
     seen = set(model.info.get("elements", range(1, len(SYMBOLS))))
-    return [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
+    found = [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
+    groups = model.letters.assignments
+    if groups and any(has_free_angles(order.space_group) for order in orders):
+        found += [] if any(map(has_free_angles, groups)) else ["triclinic and monoclinic crystals"]
+    return found
 
 
 def _changed(config: LangevinConfig | None, model: Model, **settings: int | None) -> LangevinConfig:

@@ -6,11 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxcrystal.symmetry.detect import niggli_axes
+from jaxcrystal.symmetry.lattice import has_free_angles
 from jaxcrystal.symmetry.orbits import FullCell, centring_translations
+from jaxcrystal.symmetry.wyckoff import group_operations
 
 #: Å and Å³; a structure below either is not valid (evaluation convention).
 MIN_DISTANCE = 0.5
 MIN_VOLUME = 0.1
+#: Å³; samples below this are not valid: no crystal is as dense.
+MIN_VOLUME_PER_ATOM = 1.0
 _SHIFTS = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
 
 
@@ -21,7 +26,7 @@ class Audit(NamedTuple):
       shortest_distance: Å, between two atoms; images of one atom by a lattice vector count.
       volume_per_atom: Å³.
       valid: no two different atoms of the cell nearer than `MIN_DISTANCE`, and a volume of
-        the cell of at least `MIN_VOLUME`.
+        at least `MIN_VOLUME_PER_ATOM`.
     """
 
     shortest_distance: float
@@ -30,17 +35,22 @@ class Audit(NamedTuple):
 
 
 def audit(cell: FullCell, space_group: int) -> Audit:
-    """Checks the conventional cell of one crystal, of a group from 16 to 230."""
-    volume = float(abs(np.linalg.det(cell.lattice)))
+    """Checks the conventional cell of one crystal."""
+    volume_per_atom = float(abs(np.linalg.det(cell.lattice))) / max(len(cell.species), 1)
     # One atom of each orbit: all others have the same surroundings.
     first_atoms = np.unique(cell.site_index, return_index=True)[1]
-    between = distance_between_atoms(cell.lattice, cell.frac_coords, first_atoms)
-    own = _own_images(space_group) @ cell.lattice
+    lattice, frac_coords = cell.lattice, cell.frac_coords
+    own = _own_images(space_group) @ lattice
+    if has_free_angles(space_group):
+        axes, primitive = niggli_axes(lattice), group_operations(space_group)[2] @ lattice
+        lattice, frac_coords = axes @ lattice, frac_coords @ np.linalg.inv(axes)
+        own = niggli_axes(primitive) @ primitive  # the shortest vector is an axis
+    between = distance_between_atoms(lattice, frac_coords, first_atoms)
     own_lengths = np.linalg.norm(own, axis=1)
     return Audit(
         shortest_distance=min(between, float(own_lengths[own_lengths > 1e-6].min())),
-        volume_per_atom=volume / max(len(cell.species), 1),
-        valid=between >= MIN_DISTANCE and volume >= MIN_VOLUME,
+        volume_per_atom=volume_per_atom,
+        valid=between >= MIN_DISTANCE and volume_per_atom >= MIN_VOLUME_PER_ATOM,
     )
 
 
@@ -58,7 +68,7 @@ def distance_between_atoms(
     """Returns the least distance of chosen atoms to another atom of the cell, Å.
 
     Each pair at its nearest image; an atom's own images are ignored, so that a cell of
-    one atom gives infinity. Exact for cells with angles of 90° and 120° (a = b).
+    one atom gives infinity. Exact for reduced cells, and those with angles of 90° and 120° (a = b).
     """
     shortest = np.inf
     for atom in from_atoms:

@@ -39,7 +39,7 @@ class CrystalArrays:
       shortest_distance: [crystals] Å, between two atoms; images of one atom by a lattice vector count.
       status: [crystals] `errors.Status` bits: what stopped the sampling early.
       valid: [crystals] it ran to the end, no two atoms are nearer than 0.5 Å, and the cell has a volume
-        of at least 0.1 Å³.
+        of at least 1 Å³ an atom.
       scores: [crystals, 2] root mean square of the final scores, see `structures.finished.Sample`.
     """
 

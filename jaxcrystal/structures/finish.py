@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.graph.images import ReducedCell, grid_points, reduced_cell
 from jaxcrystal.graph.neighbors import ImageCapacity
-from jaxcrystal.structures.checks import MIN_DISTANCE, MIN_VOLUME
+from jaxcrystal.structures.checks import MIN_DISTANCE, MIN_VOLUME_PER_ATOM
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.structures.finish_tables import FinishTables
 from jaxcrystal.structures.positions import on_letter, on_special_position, sum_of_three
@@ -63,6 +63,7 @@ def finish(
     between, own = _distances(tables, coords, site_ops, mask, group, cell, capacity.max_images)
     num_atoms = site_ops.sum() * tables.num_centring[group]
     volume = jnp.abs(determinant(lattice))
+    volume_per_atom = volume / jnp.maximum(num_atoms, 1)
     return CrystalArrays(
         species=crystal.species,
         frac_coords=jnp.where(mask[:, None], coords, 0.0),
@@ -71,10 +72,10 @@ def finish(
         lattice_params=crystal.lattice_params,
         space_group=group,
         num_atoms=num_atoms,
-        volume_per_atom=volume / jnp.maximum(num_atoms, 1),
+        volume_per_atom=volume_per_atom,
         shortest_distance=jnp.minimum(between, own),
         status=status,
-        valid=(status == 0) & (between >= MIN_DISTANCE) & (volume >= MIN_VOLUME),
+        valid=(status == 0) & (between >= MIN_DISTANCE) & (volume_per_atom >= MIN_VOLUME_PER_ATOM),
         scores=scores,
     )
 

@@ -138,6 +138,26 @@ def find_conventional_cell(
     )
 
 
+def niggli_axes(lattice: Float[np.ndarray, "3 3"], eps: float = 1e-5) -> Float[np.ndarray, "3 3"]:
+    """Returns the integers [3, 3] whose product with a lattice is its Niggli cell, of the same handedness.
+
+    Args:
+      lattice: [3, 3] rows are vectors, Å.
+      eps: relative difference of squared lengths that are equal.
+    Returns:
+      Rows are the new axes in the old ones; the identity for a lattice that spglib cannot reduce.
+    """
+    with np.errstate(all="ignore"):
+        if not (np.isfinite(lattice).all() and abs(np.linalg.det(lattice)) > 1e-6):
+            return np.eye(3)
+    with _quiet_spglib():
+        reduced = spglib.niggli_reduce(lattice, eps=eps)
+    if reduced is None:
+        return np.eye(3)
+    axes = np.round(reduced @ np.linalg.inv(lattice))
+    return np.asarray(axes * np.sign(np.linalg.det(axes)))
+
+
 def group_of_operations(
     rotations: Int[np.ndarray, "operations 3 3"],
     translations: Float[np.ndarray, "operations 3"],

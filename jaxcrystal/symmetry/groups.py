@@ -21,8 +21,6 @@ from jaxcrystal.crystal import MAX_OPS
 #: Crystal families in the order of their index in `GroupTables.family`.
 FAMILIES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "hexagonal", "cubic")
 _LAST_OF_FAMILY = (2, 15, 74, 142, 194, 230)
-#: Groups below have free angles: they train the coordinates only, and are not sampled.
-FIRST_SUPPORTED_GROUP = 16
 
 
 class GroupTables(NamedTuple):

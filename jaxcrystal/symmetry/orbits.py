@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
+from jaxcrystal.symmetry.detect import niggli_axes
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import host_lattice
+from jaxcrystal.symmetry.lattice import has_free_angles, host_lattice
 from jaxcrystal.symmetry.wyckoff import coset_representatives, group_operations
 
 
@@ -132,7 +133,7 @@ def _fixing_group(
     tables = group_tables()
     product = tables.product[space_group]
     inverse = np.linalg.inv(primitive)
-    shifts, distance = _nearest_shifts(rotations @ site + translations - site, primitive, lattice)
+    shifts, distance = _nearest_shifts(rotations @ site + translations - site, space_group, lattice)
     # The operations in primitive coordinates, where the lattice is that of integers.
     turns = np.rint(inverse.T @ rotations @ primitive.T)
     moves = translations @ inverse
@@ -166,17 +167,20 @@ def _fixing_group(
 
 
 def _nearest_shifts(
-    vectors: np.ndarray, primitive: np.ndarray, lattice: np.ndarray
+    vectors: np.ndarray, space_group: int, lattice: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the lattice vectors that make `vectors` short, and the lengths then.
 
     Args:
       vectors: [n, 3] fractional in the conventional cell.
-      primitive: [3, 3] primitive vectors, fractional.
+      space_group: 1-230; where angles are free, the reduced cell is searched.
       lattice: [3, 3] conventional cell, Å.
     Returns:
       shifts [n, 3] integers in primitive vectors, and lengths [n], Å.
     """
+    primitive = group_operations(space_group)[2]
+    axes = niggli_axes(primitive @ lattice) if has_free_angles(space_group) else np.eye(3)
+    primitive = axes @ primitive
     coefficients = vectors @ np.linalg.inv(primitive)
     base = -np.round(coefficients)
     window = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
@@ -184,7 +188,7 @@ def _nearest_shifts(
     lengths = np.linalg.norm((coefficients[:, None] + shifts) @ primitive @ lattice, axis=-1)
     nearest = lengths.argmin(1)
     rows = np.arange(len(vectors))
-    return shifts[rows, nearest], lengths[rows, nearest]
+    return shifts[rows, nearest] @ axes, lengths[rows, nearest]
 
 
 def _wrap(frac_coords: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
@@ -34,6 +35,34 @@ def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal
     frac = times(displacement, inverse_axes)
     projected = times(turn(crystal.site_projection, frac), axes)
     return jnp.where(crystal.node_mask[:, None], projected, 0.0)
+
+
+def without_free_translation(
+    displacement: Float[Array, "nodes 3"], crystal: Crystal
+) -> Float[Array, "nodes 3"]:
+    """Takes what moves all sites alike out of Cartesian displacements, if the group leaves the origin free.
+
+    Along the axes of polar groups, in the planes of Pm and in all directions of P1, a crystal moved as a
+    whole is the same crystal. Returns [nodes, 3], Å, 0 on padding if `displacement` is.
+    """
+    share = crystal.node_mask.astype(displacement.dtype) / jnp.maximum(crystal.node_mask.sum(), 1)
+    mean = (share[:, None] * displacement).sum(0)
+    free = turn(_free_translations(crystal, displacement.dtype), mean)
+    return jnp.where(crystal.node_mask[:, None], displacement - free, displacement)
+
+
+def num_internal_coords(crystal: Crystal) -> Float[Array, ""]:
+    """Returns the number of free coordinates less the directions in which the origin is free."""
+    dtype = crystal.site_projection.dtype
+    return num_free_coords(crystal) - jnp.trace(_free_translations(crystal, dtype))
+
+
+def _free_translations(crystal: Crystal, dtype: DTypeLike) -> Float[Array, "3 3"]:
+    """Returns the projection on the Cartesian directions that no operation of the group turns: their mean."""
+    tables = group_tables()
+    mean = tables.cart_rotations.sum(1) / np.maximum(tables.num_ops, 1)[:, None, None]
+    # Exactly 0 where it is 0: the sums round.
+    return jnp.asarray(np.where(np.abs(mean) < 1e-9, 0.0, mean), dtype)[crystal.space_group]
 
 
 def num_free_coords(crystal: Crystal) -> Float[Array, ""]:

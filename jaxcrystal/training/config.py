@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.models.network import NetworkConfig
-from jaxcrystal.symmetry.groups import FIRST_SUPPORTED_GROUP
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class DataConfig:
       train: prepared file; `aflow` is pymatgen's prototype library.
       validation: prepared file; empty: no validation.
       max_sites: larger structures are left out.
-      min_space_group: groups below are left out. Groups 1-15 train coordinates only.
+      min_space_group: groups below are left out; 16: neither triclinic nor monoclinic structures.
       cond: columns of the file that the network gets as conditions, separated by commas (`jaxcrystal prepare
         --keep`); structures that lack one are left out. DimeNet++ ignores them.
       device_gib: GiB of each device that the structures may take. They live there if they fit, and
@@ -25,7 +24,7 @@ class DataConfig:
     train: str = "aflow"
     validation: str = ""
     max_sites: int = 20
-    min_space_group: int = FIRST_SUPPORTED_GROUP
+    min_space_group: int = 1
     device_gib: float = 1.0
     cond: str = ""
 

@@ -22,7 +22,15 @@ from jaxcrystal.errors import Status
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.dimenet import DimeNetConfig
 from jaxcrystal.models.network import NetworkConfig
-from jaxcrystal.symmetry.lattice import free_params, lengths_and_cotangents, lengths_angles
+from jaxcrystal.structures.checks import audit
+from jaxcrystal.symmetry.lattice import (
+    MIN_UNIT_VOLUME_SQUARED,
+    free_params,
+    lengths_and_cotangents,
+    lengths_angles,
+    unit_volume_squared,
+)
+from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.crystals import (
     make_crystal,
@@ -30,6 +38,7 @@ from tests.crystals import (
     prediction,
     random_crystal,
     random_params,
+    random_shape,
     score_of,
     stack,
     to_device,
@@ -179,11 +188,11 @@ def restless_estimate(crystal, sigma, cond=None, reduction=None):
 
 
 def test_constrained_sites_never_leave_their_subspace():
-    """Every Wyckoff position of every group from 16 on, at every step of a whole sampling."""
+    """Every Wyckoff position of every group, at every step of a whole sampling."""
     rng = np.random.default_rng(0)
     crystals, positions = [], []
-    for space_group in range(16, 231):
-        angles = np.array([90.0, 90.0, 120.0 if 143 <= space_group <= 194 else 90.0])
+    for space_group in range(1, 231):
+        _, angles = random_shape(rng, space_group)
         for position in wyckoff_positions(space_group):
             point = position.origin + rng.uniform(size=position.num_free) @ position.basis
             crystals.append(
@@ -463,3 +472,36 @@ def test_denoising_leaves_a_flagged_structure_alone():
 def test_impossible_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         LangevinConfig(**settings)
+
+
+def test_random_starts_with_free_angles_stay_cells():
+    """Groups 1-15 and random weights: nothing is non-finite, every cell is one, and what fails is flagged."""
+    rng = np.random.default_rng(5)
+    groups = rng.integers(1, 16, 400)
+    shape = np.full(3, 6.0), RIGHT
+    crystals = [
+        make_crystal(group, *shape, rng.integers(1, 90, 2), rng.uniform(size=(2, 3)))
+        for group in groups.tolist()
+    ]
+    templates = to_device(stack(crystals))
+    params = random_params(1, SMALL, jax.tree.map(lambda leaf: leaf[0], templates))
+    network = score_of(SMALL, ImageCapacity.free(2))
+    config = LangevinConfig(steps_per_level=2)
+
+    def score(crystal, sigma, cond=None, reduction=None):
+        found = network(params, crystal, sigma, cond, reduction)
+        return found._replace(coords=5.0 * found.coords, lattice=5.0 * found.lattice)
+
+    state, _ = run(keys_of(6, len(crystals)), templates, score, config)
+    final = state.crystal
+    assert np.isfinite(final.frac_coords).all()
+    assert np.isfinite(final.lattice_params).all()
+    assert np.asarray(unit_volume_squared(final.lattice_params)).min() >= MIN_UNIT_VOLUME_SQUARED - 1e-6
+    flagged = np.asarray(state.status) != 0
+    print(f"{flagged.sum()} of {len(crystals)} flagged")
+    assert (np.asarray(state.status)[flagged] == Status.LATTICE_VECTORS).all()
+    assert flagged.mean() < 0.5
+    for row in range(len(crystals)):
+        cell = expand_crystal(jax.tree.map(lambda leaf, row=row: leaf[row], final))
+        found = audit(cell, int(groups[row]))
+        assert not found.valid or found.volume_per_atom >= 1.0

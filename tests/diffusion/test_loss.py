@@ -9,8 +9,10 @@ import pytest
 
 from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
 from jaxcrystal.diffusion.noise import collapsed
+from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
-from tests.crystals import make_crystal, pad, prediction, stack, to_device
+from jaxcrystal.symmetry.subspaces import num_internal_coords
+from tests.crystals import make_crystal, pad, prediction, random_shape, stack, to_device
 
 RIGHT = np.full(3, 90.0)
 
@@ -75,17 +77,17 @@ def test_a_silent_network_has_loss_one(loss):
     coords, lattice = (np.asarray(values).mean(0) for values in (found.coords, found.lattice))
     # Variance of a mean of n squared normal numbers: 2 / n.
     assert np.allclose(coords[[0, 1, 3]], 1.0, atol=5 * np.sqrt(2 / 3 / 4000))
-    assert np.allclose(lattice[[0, 1, 2]], 1.0, atol=5 * np.sqrt(2 / 4000))
+    assert np.allclose(lattice[:4], 1.0, atol=5 * np.sqrt(2 / 4000))
 
 
 @both_losses
 def test_terms_that_do_not_exist_have_no_weight(loss):
-    """No coordinate term without free coordinates, no lattice term for free angles, none for padding."""
+    """No coordinate term without free coordinates, and none at all for padding."""
     found = losses(loss, always_silent, jax.random.key(0), batch_of_kinds(20.0), 5, jnp.array([0.5, 0.5]))
     assert (np.asarray(found.coords_weight) == [1, 1, 0, 1, 0]).all()
-    assert (np.asarray(found.lattice_weight) == [1, 1, 1, 0, 0]).all()
+    assert (np.asarray(found.lattice_weight) == [1, 1, 1, 1, 0]).all()
     assert not np.asarray(found.coords)[:, [2, 4]].any()
-    assert not np.asarray(found.lattice)[:, [3, 4]].any()
+    assert not np.asarray(found.lattice)[:, 4].any()
 
 
 @both_losses
@@ -106,7 +108,67 @@ def test_collapsed_cells_are_left_out(loss):
     found = losses(loss, KNOWING[loss], jax.random.key(2), crystals, 500, sigma)
     for values in found:
         assert np.isfinite(values).all()
-    kept = np.asarray(found.lattice_weight)[:, :3].mean(0)
+    kept = np.asarray(found.lattice_weight)[:, :4].mean(0)
     assert (kept > 0.1).all()
     assert (kept < 0.95).all()
     assert not collapsed(jax.tree.map(lambda leaf: leaf[0], crystals))
+
+
+@both_losses
+def test_angles_that_close_no_cell_are_left_out(loss):
+    """Of a large triclinic cell, too: no length and no volume tells."""
+    shape = np.full(3, 20.0), np.array([75.0, 75.0, 75.0])
+    crystal = make_crystal(2, *shape, [1], [[0.1, 0.2, 0.3]])
+    crystals = to_device(stack([crystal]))
+    found = losses(loss, KNOWING[loss], jax.random.key(3), crystals, 500, jnp.array([0.5, 6.0]))
+    for values in found:
+        assert np.isfinite(values).all()
+    assert 0.5 < np.asarray(found.lattice_weight).mean() < 0.95
+
+
+#: Groups with a free origin, and its directions.
+POLAR = {1: 3, 3: 1, 6: 2, 9: 2, 31: 1, 99: 1, 146: 1, 160: 1}
+
+
+def drifting(clean):
+    """Knows the noise but for a shift of all sites, as far as the group leaves the origin free."""
+    exact = knowing(clean)
+
+    def score(crystal, sigma, cond=None, reduction=None):
+        found = exact(crystal, sigma)
+        rotations = jnp.asarray(group_tables().cart_rotations)[clean.space_group]
+        along = rotations.sum(0) / jnp.asarray(group_tables().num_ops)[clean.space_group]
+        shift = along @ jnp.array([0.3, -0.8, 1.7])
+        return found._replace(coords=found.coords + jnp.where(clean.node_mask[:, None], shift, 0.0))
+
+    return score
+
+
+def test_a_free_origin_does_not_matter(x64):
+    """A crystal moved as a whole along the axes that the group leaves free is the same crystal."""
+    crystals = [
+        pad(make_crystal(group, *shape_of(group), [1, 2], [[0.1, 0.2, 0.3], [0.6, 0.7, 0.85]]), 3)
+        for group in POLAR
+    ]
+    found = losses(denoising_loss, drifting, jax.random.key(4), to_device(stack(crystals)), 5, jnp.ones(2))
+    assert np.asarray(found.coords_weight).all()
+    assert np.asarray(found.coords).max() < 1e-18
+
+
+def test_the_silent_loss_counts_what_the_origin_leaves(x64):
+    """One is still the loss of a network that says nothing; a site alone where all is free has none."""
+    two = [
+        make_crystal(group, *shape_of(group), [1, 2], [[0.1, 0.2, 0.3], [0.6, 0.7, 0.85]]) for group in POLAR
+    ]
+    one = make_crystal(1, *shape_of(1), [1], [[0.1, 0.2, 0.3]])
+    crystals = to_device(stack([*two, pad(one, 2)]))
+    found = losses(denoising_loss, always_silent, jax.random.key(5), crystals, 4000, jnp.array([0.5, 0.3]))
+    assert np.allclose(np.asarray(found.coords)[:, :-1].mean(0), 1.0, atol=5 * np.sqrt(2 / 3 / 4000))
+    assert not np.asarray(found.coords_weight)[:, -1].any()
+    for crystal, directions in zip(two, POLAR.values(), strict=True):
+        assert num_internal_coords(to_device(crystal)) == pytest.approx(6 - directions)
+
+
+def shape_of(group):
+    lengths, angles = random_shape(np.random.default_rng(group), group)
+    return 15.0 * lengths, angles

@@ -72,7 +72,7 @@ def dataset(folder, tmp_path_factory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def chosen(dataset) -> Dataset:
-    return choose(dataset)
+    return choose(dataset, min_space_group=16)
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +117,15 @@ def matched(targets, tiny, monkeypatch):
 def test_what_is_chosen(dataset) -> None:
     assert len(dataset) == 6
     assert dataset.info["rejected"] == {"unparsable": 1}
-    assert sorted(map(str, choose(dataset).ids)) == sorted(f"{name}.json" for name in structures())
-    assert len(choose(dataset, max_sites=2)) == 4
+    assert len(choose(dataset)) == 6
+    high = choose(dataset, min_space_group=16)
+    assert sorted(map(str, high.ids)) == sorted(f"{name}.json" for name in structures())
+    assert len(choose(high, max_sites=2)) == 4
     few = choose(dataset, 3, seed=1)
     assert list(few.ids) == list(choose(dataset, 3, seed=1).ids)
     assert len(few) == 3
     with pytest.raises(DataError, match="no target of a group from 16 to 230 with at most 1 sites among 6"):
-        choose(dataset, max_sites=1)
+        choose(dataset, max_sites=1, min_space_group=16)
 
 
 def test_targets_are_the_structures(targets) -> None:
@@ -288,12 +290,13 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
     arguments = [
         *("reconstruct", "--targets", str(folder), "--out", str(out), "--model", str(tmp_path / "model")),
         *("--samples-per-target", "2", "--steps-per-level", "2", "--max-sites", "2", "--processes", "1"),
+        *("--min-space-group", "16"),
         *("--given", "letters", "--batch-size", "8", "--format", "json,extxyz"),
     ]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr()
     assert "4 targets (" in printed.out
-    assert "Of 6 in the file left out: 1 of groups below 16, 1 of more sites" in printed.out
+    assert "Of 6 in the file left out: 1 of lower groups, 1 of more sites" in printed.out
     assert "letters, random start" in printed.out
     assert "never seen S, Fe, Zn" in printed.err
 
@@ -301,7 +304,7 @@ def test_command(folder, tiny, tmp_path, capsys) -> None:
     assert metrics["targets"] == {
         "used": 4,
         "in_file": 6,
-        "group_below_16": 1,
+        "below_min_space_group": 1,
         "above_max_sites": 1,
         "not_drawn": 0,
         "refused_in_preparation": {"unparsable": 1},
@@ -338,12 +341,17 @@ def test_free_sites_stand_beside_the_baseline_with_letters(folder, tiny, tmp_pat
     monkeypatch.setattr(reconstruction, "sample_orders", only_start)  # no network to compile
     tiny.save(tmp_path / "model")
     targets = ["--targets", str(folder), "--samples-per-target", "1", "--processes", "1"]
-    some = ["--max-targets", "1", "--max-sites", "2", "--seed", "3"]
+    some = ["--max-targets", "1", "--max-sites", "2", "--min-space-group", "16", "--seed", "3"]
     rest = ["--model", str(tmp_path / "model"), "--given", "free", "--out", str(tmp_path / "found")]
     assert cli.main(["reconstruct", *targets, *some, *rest]) == 0
     metrics = json.loads((tmp_path / "found" / "metrics.json").read_text())
     counts, runs = metrics["targets"], metrics["runs"]
-    assert [counts[key] for key in ("used", "group_below_16", "above_max_sites", "not_drawn")] == [1, 1, 1, 3]
+    assert [counts[key] for key in ("used", "below_min_space_group", "above_max_sites", "not_drawn")] == [
+        1,
+        1,
+        1,
+        3,
+    ]
     assert counts["in_file"] == 6
     assert list(runs) == ["free, random start", "free", "letters, random start"]
     assert [path.name for path in (tmp_path / "found" / "samples").iterdir()] == ["free"]

@@ -18,7 +18,8 @@ from tests.letters.legal import is_legal
 
 #: All crystal systems and centrings; 47 has 27 letters, 61 has two fixed and one general one.
 GROUPS = (
-    [16, 19, 22, 25, 31, 38, 42, 47, 52, 61, 62, 63, 65, 70, 74]  # orthorhombic
+    [1, 2, 4, 5, 8, 12, 14, 15]  # triclinic and monoclinic
+    + [16, 19, 22, 25, 31, 38, 42, 47, 52, 61, 62, 63, 65, 70, 74]  # orthorhombic
     + [75, 81, 88, 99, 113, 123, 129, 136, 139, 141, 142]  # tetragonal
     + [143, 146, 148, 155, 160, 161, 166, 167]  # trigonal, rhombohedral ones among them
     + [168, 176, 183, 187, 191, 194]  # hexagonal

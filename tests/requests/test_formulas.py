@@ -225,7 +225,7 @@ def test_the_table(bundled) -> None:
     rest = plan.rows[3:]
     assert lines[4].startswith(f"... and {len(rest)} assignments more: ")
     assert lines[4].endswith(f", {sum(row.count for row in rest)} structures")
-    assert lines[-1].startswith(f"BaTiO3: {plan.number:,} assignments in 215 space groups with 1, 2, 3, 4 ")
+    assert lines[-1].startswith(f"BaTiO3: {plan.number:,} assignments in 230 space groups with 1, 2, 3, 4 ")
     assert lines[-1].endswith(f"100 structures of {len(plan.rows)} of them")
     assert "..." not in plan.describe(len(plan.rows))
     one = plan_formula("Si", (227,), 1, bundled, (2,)).describe()
@@ -239,8 +239,6 @@ def test_the_table(bundled) -> None:
         ({"formula": "NaXx"}, "unknown element 'Xx'"),
         ({"space_groups": (0,)}, "space group 0 does not exist: numbers run from 1 to 230"),
         ({"space_groups": (225, 231)}, "space group 231 does not exist"),
-        ({"space_groups": (1,)}, r"space group 1 \(P1\) has free angles.*choose one from 16 to 230"),
-        ({"space_groups": (15,)}, "free angles"),
         ({"space_groups": ()}, "no space group given"),
         ({"count": 0}, "0 structures are asked for; the count must be at least 1"),
         ({"count": -5}, "-5 structures"),
@@ -267,7 +265,7 @@ def test_the_table(bundled) -> None:
         ),
         (
             {"formula": "C7", "space_groups": ANY_GROUP, "formula_units": (17,), "max_sites": 1},
-            r"gives C in 215 space groups with 17 formula units and at most 1 sites: 1 formula unit \(1 atom",
+            r"gives C in 230 space groups with 17 formula units and at most 1 sites: 1 formula unit \(1 atom",
         ),
     ],
 )
@@ -289,3 +287,14 @@ def test_a_plan_is_sampled_with_its_composition(tiny_model, quick) -> None:
     samples = sample_orders(plan.orders, plan.counts, tiny_model, config=quick, batch_size=4)
     assert [sample.formula for sample in samples] == ["BaTiO3"] * 5
     assert Counter(sample.order for sample in samples) == dict(zip(plan.orders, plan.counts, strict=True))
+
+
+def test_a_formula_in_all_groups(bundled) -> None:
+    """P1 and P-1 hold little but general positions; their lists are counted and ranked as all others."""
+    plan = plan_formula("MgAl2O4", ANY_GROUP, 100, bundled, max_atoms=28)
+    assert plan.rows[0].order.space_group == 227
+    low = plan_formula("MgAl2O4", range(1, 16), 200, bundled, max_atoms=28)
+    assert low.number > 10_000
+    assert max(order.num_sites for order in low.orders) <= 20
+    (only,) = plan_formula("MgAl2O4", (1,), 3, bundled, (1, 2)).rows[:1]
+    assert only.order.wyckoff == "O:aaaa Mg:a Al:aa"

@@ -130,8 +130,6 @@ def test_wrong_letters_in_text() -> None:
 @pytest.mark.parametrize(
     ("group", "sites", "message"),
     [
-        (2, {"Ba": 1}, r"space group 2 \(P-1\) has free angles, which are not supported yet"),
-        (15, {"Ba": "a"}, "free angles"),
         (221, {}, "no sites given"),
         (221, {"Ba": 0}, "Ba has 0 sites"),
         (221, {"Ba": -1}, "Ba has -1 sites"),

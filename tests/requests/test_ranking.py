@@ -113,7 +113,7 @@ def test_every_assignment_once_in_descending_weight(formula, units) -> None:
 @pytest.mark.property
 @given(
     formula=st.lists(st.integers(1, 3), min_size=1, max_size=3),
-    groups=st.lists(st.integers(16, 230), min_size=1, max_size=4, unique=True),
+    groups=st.lists(st.integers(1, 230), min_size=1, max_size=4, unique=True),
     units=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True),
 )
 def test_the_beginning_of_any_ranking_is_in_order(formula, groups, units) -> None:

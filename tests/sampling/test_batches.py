@@ -32,7 +32,7 @@ def test_batches_are_of_full_size() -> None:
 def test_shape_holds_all_images() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        group = int(rng.integers(16, 231))
+        group = int(rng.integers(1, 231))
         order = make_order(group, {"O": int(rng.integers(1, 21))}, "free")
         shape = shape_of(Candidate(0, order, 0, None))
         assert shape.capacity.merge

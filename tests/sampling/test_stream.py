@@ -14,7 +14,7 @@ from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import shape_of
-from jaxcrystal.sampling.sample import sample, sample_orders, unseen_elements
+from jaxcrystal.sampling.sample import sample, sample_orders, unseen
 from jaxcrystal.structures.finished import Drawn, Sample, Samples, finish
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 from tests.crystals import params_from_lengths_angles
@@ -238,8 +238,9 @@ def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
     ]
 
 
-def test_unseen_elements(tiny_model) -> None:
-    assert unseen_elements([make_order(221, {"Ba": 1, "U": 1, "Og": 1})], tiny_model) == ["U", "Og"]
+def test_what_a_model_has_never_seen(tiny_model) -> None:
+    assert unseen([make_order(221, {"Ba": 1, "U": 1, "Og": 1})], tiny_model) == ["U", "Og"]
+    assert unseen([make_order(14, {"Ba": 1})], tiny_model) == ["triclinic and monoclinic crystals"]
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,26 @@ def test_precision_of_the_input_is_kept(dtype, x64):
     assert metric(params, 2).dtype == dtype
     assert metric_gradient(params, 2).dtype == dtype
     assert lengths_angles(params, 2)[0].dtype == dtype
+
+
+@pytest.mark.property
+def test_opened_parameters_make_a_cell(x64):
+    """However far off the angles are; a cell that is open enough stays as it is, and so do lengths."""
+    rng = np.random.default_rng(6)
+    params = jnp.asarray(rng.normal(0.0, 1.0, (2000, 6)) * rng.choice([2.0, 10.0, 100.0], (2000, 1)))
+    found = jax.jit(jax.vmap(lattice.opened))(params)
+    units = np.asarray(lattice.unit_volume_squared(found))
+    assert units.min() >= lattice.MIN_UNIT_VOLUME_SQUARED
+    enough = np.asarray(lattice.unit_volume_squared(params)) >= lattice.MIN_UNIT_VOLUME_SQUARED
+    assert 0.2 < enough.mean() < 0.8
+    assert np.array_equal(found[enough], params[enough])
+    assert np.array_equal(found[:, :3], params[:, :3])
+    for row in found[:50]:
+        vectors = host_lattice(np.asarray(row), 2)
+        lengths = np.linalg.norm(vectors, axis=1)
+        squared = (np.linalg.det(vectors) / lengths.prod()) ** 2
+        assert squared == pytest.approx(float(lattice.unit_volume_squared(row)))
+
+
+def test_opened_parameters_that_are_no_numbers_stay_so():
+    assert np.isnan(lattice.opened(jnp.array([1.0, 2.0, 3.0, jnp.nan, 1.0, 1.0]))).any()

@@ -1,0 +1,115 @@
+"""Many descriptions of one crystal give one conventional cell."""
+
+import numpy as np
+import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
+from jaxcrystal.data.dataset import stack
+from jaxcrystal.data.symmetrize import symmetrize
+from jaxcrystal.io.convert import to_pymatgen
+from jaxcrystal.symmetry.canonical import allowed_changes, canonical_cell
+from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.lattice import host_lattice
+from jaxcrystal.symmetry.orbits import expand_crystal
+from jaxcrystal.symmetry.wyckoff import group_operations
+from tests.crystals import lattice_of, primitive_cell, random_crystal
+
+TRICLINIC, MONOCLINIC = range(1, 3), range(3, 16)
+
+
+def unimodular(rng):
+    """A random change of cell, of determinant 1."""
+    axes = np.eye(3)
+    for _ in range(6):
+        one, other = rng.permutation(3)[:2]
+        axes[one] += rng.integers(-1, 2) * axes[other]
+    return axes
+
+
+def described_anew(rng, cell):
+    """The same primitive cell with other axes and another origin, turned in space."""
+    axes, turn = unimodular(rng), np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn = turn * np.sign(np.linalg.det(turn))
+    coords = cell.frac_coords @ np.linalg.inv(axes) + rng.uniform(size=3)
+    return Structure(Lattice(axes @ cell.lattice.matrix @ turn), cell.species, coords % 1.0)
+
+
+@pytest.mark.property
+@pytest.mark.parametrize("group", [*TRICLINIC, *MONOCLINIC])
+def test_any_cell_and_origin_give_the_same_arrays(group):
+    """Axes, origins and the settings of the monoclinic groups: all are other cells of one lattice.
+
+    Atoms may move by what spglib's tolerance of 0.1 Å moves them in skewed cells.
+    """
+    rng = np.random.default_rng(group)
+    matcher = StructureMatcher(primitive_cell=False, scale=False, stol=0.05)
+    for _ in range(3):
+        crystal = random_crystal(rng, group, 2, clearance=1.0)
+        written = primitive_cell(crystal).crystal
+        cell = to_pymatgen(lattice_of(written), written.species, written.frac_coords)
+        expected = symmetrize(cell)
+        assert expected.space_group == group
+        first = to_pymatgen(*expand_crystal(stack(["x"], [expected]).crystal(0))[:3])
+        for _ in range(6):
+            found = symmetrize(described_anew(rng, cell))
+            assert found.space_group == group
+            assert np.allclose(found.lattice_params, expected.lattice_params, atol=1e-3)
+            assert sorted(found.species) == sorted(expected.species)
+            again = to_pymatgen(*expand_crystal(stack(["x"], [found]).crystal(0))[:3])
+            assert matcher.fit(first, again)
+
+
+def test_a_cell_is_as_the_rule_says(x64):
+    rng = np.random.default_rng(0)
+    for group in MONOCLINIC:
+        for _ in range(20):
+            lattice = host_lattice(rng.normal(0.0, 4.0, 6), group)
+            coords = rng.uniform(size=(3, 3))
+            found, moved = canonical_cell(lattice, coords, group)
+            metric = found @ found.T
+            assert np.linalg.det(found) == pytest.approx(np.linalg.det(lattice))
+            assert metric[0, 2] < 1e-6
+            size = metric[0, 0] + metric[2, 2]
+            for axes, _ in allowed_changes(group):
+                other = axes @ found @ (axes @ found).T
+                assert other[0, 0] + other[2, 2] > size - 1e-3
+            again, unmoved = canonical_cell(found, moved, group)
+            assert np.array_equal(again, found)
+            assert np.array_equal(unmoved, moved)
+
+
+def test_changes_keep_the_operations():
+    """Every operation of the tables, in the new axes, is that operation."""
+    for group in MONOCLINIC:
+        rotations, translations, primitive = group_operations(group)
+        changes = allowed_changes(group)
+        assert len(changes) >= 12
+        for axes, origin in changes:
+            assert np.linalg.det(axes) == pytest.approx(1)
+            x = np.array([0.137, 0.291, 0.453])
+            image = rotations @ x + translations
+            inverse = np.linalg.inv(axes)
+            moved, moved_images = (x - origin) @ inverse, (image - origin) @ inverse
+            off = (rotations @ moved + translations - moved_images) @ np.linalg.inv(primitive)
+            assert np.allclose(off, np.round(off), atol=1e-9)
+
+
+def test_triclinic_cells_are_those_of_niggli():
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        lattice = Lattice.from_parameters(*rng.uniform(3, 9, 3), *rng.uniform(70, 110, 3))
+        skewed = unimodular(rng) @ lattice.matrix
+        found, coords = canonical_cell(skewed, np.eye(3), 1)
+        assert np.linalg.det(found) == pytest.approx(np.linalg.det(skewed))
+        assert np.allclose(coords @ found, skewed)
+        theirs = lattice.get_niggli_reduced_lattice()
+        assert np.allclose(Lattice(found).parameters, theirs.parameters, atol=1e-3)
+
+
+def test_other_groups_keep_their_cell():
+    lattice, coords = np.diag([5.0, 4.0, 3.0]), np.full((1, 3), 0.2)
+    for group in np.flatnonzero(group_tables().family >= 2)[:5].tolist():
+        found, moved = canonical_cell(lattice, coords, group)
+        assert found is lattice
+        assert moved is coords
