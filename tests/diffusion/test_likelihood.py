@@ -97,8 +97,11 @@ def settings(**changes):
     return LangevinConfig(SCHEDULE, steps_per_level=3, **changes)
 
 
-def test_the_likeliest_of_the_chains_is_kept():
-    """Three chains one by one, and the one of least bound for each structure; its path, where it is kept."""
+def test_the_likeliest_of_the_chains_is_kept(x64):
+    """Three chains one by one, and the one of least bound for each structure; its path, where it is kept.
+
+    In double precision, since the waves magnify how two programs round.
+    """
     keys, templates = batch(16)
     alone, paths, bounds = [], [], []
     for number in range(3):
@@ -117,10 +120,10 @@ def test_the_likeliest_of_the_chains_is_kept():
     rows = np.arange(16)
     for every in (0, 3):
         best, path = run_best(keys, templates, restless, settings(best_of=3, trajectory_every=every))
-        assert np.allclose(best.crystal.frac_coords, np.stack(alone)[chosen, rows], atol=1e-5)
+        assert np.allclose(best.crystal.frac_coords, np.stack(alone)[chosen, rows], atol=1e-9)
         assert (path is None) == (every == 0)
     kept = np.stack(paths)[chosen, :, rows].swapaxes(0, 1)
-    assert np.allclose(path.frac_coords, kept, atol=1e-5)
+    assert np.allclose(path.frac_coords, kept, atol=1e-9)
 
 
 def test_a_chain_that_was_stopped_loses():

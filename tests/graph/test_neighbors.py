@@ -13,7 +13,7 @@ from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.environment import double_precision
 from jaxcrystal.errors import Status
-from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
+from jaxcrystal.graph.neighbors import SELF_DISTANCE, GraphConfig, ImageCapacity, find_neighbors
 from jaxcrystal.graph.reduction import minkowski_coefficients
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
@@ -68,7 +68,9 @@ def pymatgen_neighbors(crystal, cutoff, lattice=None) -> list[Expected]:
         frac, distance, atoms, _ = Lattice(lattice).get_points_in_sphere(
             frac_coords, center, cutoff, zip_results=False
         )
-        other = distance > 1e-3
+        # An image of the site itself, by an operation, that is nearer than that is the same atom.
+        own = site_index[atoms] == site
+        other = distance > np.where(own, SELF_DISTANCE, 1e-3)
         displacement = frac[other] @ lattice - center
         expected.append(Expected(site_index[atoms[other]], displacement, distance[other]))
     return expected
