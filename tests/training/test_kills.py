@@ -23,7 +23,7 @@ def settings(tmp_path, prototypes, name):
         prototypes,
         data={"validation": prototypes},
         optimizer={"steps": 60 * KILLS},
-        log={"every": 4, "checkpoint_every": 5, "validate_every": 15, "validation_structures": 8},
+        log={"every": 4, "checkpoint_every": 5, "validate_every": 30, "validation_structures": 8},
     )
 
 
