@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--model", help="model folder (default: the bundled one)")
     arguments = parser.parse_args()
     frequencies = load_model(arguments.model).letters
-    print("plans of 1,000 structures over groups 16 to 230:")
+    print("plans of 1,000 structures over groups 1 to 230:")
     plans = {formula: time_plan(formula, atoms, frequencies) for formula, atoms in PLANS}
     print("known structures:")
     known = {formula: rank_known(formula, frequencies) for formula in KNOWN}

@@ -267,6 +267,10 @@ def test_prepare(tmp_path, capsys) -> None:
         ([*EVALUATE, "--min-space-group", "231"], "--min-space-group is 231; the last group is 230"),
         ([*EVALUATE, "--processes", "0"], "--processes is 0"),
         (["reconstruct", "--targets", "/nowhere", "--out", "{}/x"], "/nowhere does not exist"),
+        (
+            ["reconstruct", "--targets", "/nowhere", "--out", "{}/x", "--min-space-group", "231"],
+            "--min-space-group is 231; the last group is 230",
+        ),
         (["reconstruct", "--targets", "{}/no.npz", "--out", "{}/x"], "is not a prepared data set"),
         (["reconstruct", "--targets", "{}/run.toml", "--out", "{}/x"], "run.toml"),
         (["info", "/nowhere"], "/nowhere holds no model"),

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1
+from jaxcrystal.commands.parser import Commands, Help, at_least_1, require_min_space_group
 
 if TYPE_CHECKING:
     from jaxcrystal.evaluation.metrics import Evaluation
@@ -74,11 +74,10 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, writes the folder and prints a table."""
-    from jaxcrystal.errors import DataError, RequestError
+    from jaxcrystal.errors import DataError
 
-    at_least_1(arguments, "processes", "min_space_group")
-    if arguments.min_space_group > 230:
-        raise RequestError(f"--min-space-group is {arguments.min_space_group}; the last group is 230")
+    at_least_1(arguments, "processes")
+    require_min_space_group(arguments)
 
     from jaxcrystal.evaluation.fingerprints import require_eval
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate

@@ -82,6 +82,19 @@ def at_least_1(arguments: argparse.Namespace, *names: str) -> None:
             raise RequestError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
 
 
+def require_min_space_group(arguments: argparse.Namespace) -> None:
+    """Checks `--min-space-group`.
+
+    Raises:
+      RequestError: it is no number of a group.
+    """
+    from jaxcrystal.errors import RequestError
+
+    at_least_1(arguments, "min_space_group")
+    if arguments.min_space_group > 230:
+        raise RequestError(f"--min-space-group is {arguments.min_space_group}; the last group is 230")
+
+
 def warn(text: str) -> None:
     """Prints a warning line on stderr."""
     print(f"jaxcrystal: warning: {text}", file=sys.stderr)

@@ -10,7 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, model_of, warn
+from jaxcrystal.commands.parser import (
+    Commands,
+    Help,
+    add_model_options,
+    at_least_1,
+    model_of,
+    require_min_space_group,
+    warn,
+)
 
 if TYPE_CHECKING:
     from jaxcrystal.data.dataset import Dataset
@@ -131,6 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
         *("samples_per_target", "max_targets", "max_sites", "steps_per_level", "best_of"),
         *("batch_size", "processes"),
     )
+    require_min_space_group(arguments)
     formats = parse_formats(arguments.format)
 
     from jaxcrystal.environment import use_all_cores

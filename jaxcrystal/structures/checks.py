@@ -11,10 +11,10 @@ from jaxcrystal.symmetry.lattice import has_free_angles
 from jaxcrystal.symmetry.orbits import FullCell, centring_translations
 from jaxcrystal.symmetry.wyckoff import group_operations
 
-#: Å and Å³; a structure below either is not valid (evaluation convention).
+#: Å and Å³; a structure below either is not valid in `evaluate`, as others count.
 MIN_DISTANCE = 0.5
 MIN_VOLUME = 0.1
-#: Å³; samples below this are not valid: no crystal is as dense.
+#: Å³; `Sample.valid` asks for this in place of the volume: no crystal is as dense.
 MIN_VOLUME_PER_ATOM = 1.0
 _SHIFTS = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0
 

@@ -1,7 +1,8 @@
 """Chooses one conventional cell of a triclinic or monoclinic crystal among all that its setting allows.
 
-Groups with fixed angles have one conventional cell, but for its origin. Of a monoclinic group, infinitely
-many cells have the operations in the same form, and of a triclinic one, all that are primitive. The rule:
+In groups with fixed angles spglib's choice stands (its order of the axes, its origin). Of a monoclinic
+group, infinitely many cells have the operations in the same form, and of a triclinic one, all that are
+primitive. The rule:
 
     triclinic   the Niggli cell
     monoclinic  the cell of least a² + c²; of several, that of the least a; and β is not acute
@@ -22,6 +23,8 @@ from jaxcrystal.symmetry.wyckoff import group_operations
 
 #: Of squared lengths: what differs by less is equal, so that rounding chooses no cell.
 _EQUAL = 1e-5
+#: Each change shortens the axes, but among equal ones nothing proves that they end.
+_MOST_CHANGES = 100
 #: Coefficients of new axes in old ones at each step, and origins in quarters of an axis.
 _STEPS = range(-2, 3)
 _ORIGINS = np.indices((4, 4, 4)).reshape(3, -1).T / 4
@@ -46,7 +49,7 @@ def canonical_cell(
     if family == "triclinic":
         axes = niggli_axes(lattice)
         return axes @ lattice, frac_coords @ np.linalg.inv(axes)
-    while family == "monoclinic":
+    for _ in range(_MOST_CHANGES if family == "monoclinic" else 0):
         changes = allowed_changes(space_group)
         axes, origin = changes[_best([change[0] @ lattice for change in changes])]
         if (axes == np.eye(3)).all():

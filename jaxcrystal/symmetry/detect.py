@@ -143,15 +143,18 @@ def niggli_axes(lattice: Float[np.ndarray, "3 3"], eps: float = 1e-5) -> Float[n
 
     Args:
       lattice: [3, 3] rows are vectors, Å.
-      eps: relative difference of squared lengths that are equal.
+      eps: differences of squared lengths that are no difference, over the sum of the three.
     Returns:
       Rows are the new axes in the old ones; the identity for a lattice that spglib cannot reduce.
     """
     with np.errstate(all="ignore"):
         if not (np.isfinite(lattice).all() and abs(np.linalg.det(lattice)) > 1e-6):
             return np.eye(3)
-    with _quiet_spglib():
-        reduced = spglib.niggli_reduce(lattice, eps=eps)
+    try:
+        with _quiet_spglib():  # it compares squared lengths as they are
+            reduced = spglib.niggli_reduce(lattice, eps=eps * float(np.square(lattice).sum()))
+    except Exception:  # versions to come raise what 2.7 returns as None
+        reduced = None
     if reduced is None:
         return np.eye(3)
     axes = np.round(reduced @ np.linalg.inv(lattice))

@@ -107,6 +107,18 @@ def test_triclinic_cells_are_those_of_niggli():
         assert np.allclose(Lattice(found).parameters, theirs.parameters, atol=1e-3)
 
 
+@pytest.mark.parametrize("angles", [(80.0, 70.0, 90.0), (90.0, 90.0, 75.0), (90.0, 90.0, 90.0)])
+def test_rounding_chooses_no_niggli_cell(angles):
+    """Files have four decimals: on which side of 90° an angle lies must not turn the others over."""
+    rng = np.random.default_rng(2)
+    lattice = Lattice.from_parameters(10.0, 11.0, 12.0, *angles).matrix
+    expected = Lattice(canonical_cell(lattice, np.eye(3), 2)[0]).parameters
+    for _ in range(20):
+        noisy = unimodular(rng) @ (lattice + rng.uniform(-5e-5, 5e-5, (3, 3)))
+        found = Lattice(canonical_cell(noisy, np.eye(3), 2)[0]).parameters
+        assert np.allclose(found, expected, atol=5e-3)
+
+
 def test_other_groups_keep_their_cell():
     lattice, coords = np.diag([5.0, 4.0, 3.0]), np.full((1, 3), 0.2)
     for group in np.flatnonzero(group_tables().family >= 2)[:5].tolist():
