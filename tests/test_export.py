@@ -70,7 +70,7 @@ def test_an_update(tiny_model, precision):
 
 
 def test_a_library_on_the_device_is_seen():
-    with pytest.raises((ValueError, AssertionError)):
+    with pytest.raises(AssertionError):
         require_lowering(jax.jit(jnp.linalg.svd), jnp.eye(3))
 
 
@@ -78,5 +78,5 @@ def test_a_callback_is_seen():
     def asks(x):
         return jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct((), jnp.float32), x)
 
-    with pytest.raises((ValueError, AssertionError, NotImplementedError)):
+    with pytest.raises(NotImplementedError, match="callback"):
         require_lowering(jax.jit(asks), jnp.float32(0))
