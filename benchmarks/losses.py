@@ -1,7 +1,7 @@
 """Denoising losses by noise level of a model on held-out structures.
 
 python -m benchmarks.losses --data test.npz [--max-sites 4] [--structures 512] [--coords-min 0.03]
-    [--schedule paper] [--draws 8]
+    [--schedule paper] [--draws 8] [--by-family]
 
 With several draws of the noise the losses are their means; even a prediction of zero, whose
 loss is 1 in the mean, is a few hundredths off with one draw.
@@ -18,6 +18,7 @@ from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.schedules import SCHEDULES
 from jaxcrystal.model import load_model
+from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.training.config import DataConfig
 from jaxcrystal.training.loop import usable
 from jaxcrystal.training.validation import LevelLosses, validate
@@ -41,22 +42,37 @@ def main() -> None:
     parser.add_argument("--schedule", choices=tuple(SCHEDULES), help="levels (default: the model's)")
     parser.add_argument("--coords-min", type=float, help="σ_X of the last level, Å (default: the model's)")
     parser.add_argument("--draws", type=int, default=1, help="of the noise of every structure and level")
+    parser.add_argument("--by-family", action="store_true", help="apart for each crystal family")
+    parser.add_argument("--min-space-group", type=int, default=1, help="groups below are left out")
     parser.add_argument("--name", default="losses", help="of the file in results/")
     arguments = parser.parse_args()
     model, dataset = load_model(arguments.model), Dataset.load(arguments.data)
     schedule = SCHEDULES[arguments.schedule] if arguments.schedule else model.schedule
     if arguments.coords_min:
         schedule = replace(schedule, coords_min=arguments.coords_min)
-    chosen = dataset.select(usable(dataset, DataConfig(max_sites=arguments.max_sites)))
-    draws = [validate(model, schedule, chosen, arguments.structures, seed) for seed in range(arguments.draws)]
-    results = [mean_of(drawn) for drawn in zip(*draws, strict=True)]
-    for result in results:
-        print(result.describe())
+    config = DataConfig(max_sites=arguments.max_sites, min_space_group=arguments.min_space_group)
+    chosen = dataset.select(usable(dataset, config))
+    groups = {"all": np.arange(len(chosen))}
+    if arguments.by_family:
+        families = group_tables().family[chosen.space_group]
+        groups |= {name: np.flatnonzero(families == n) for n, name in enumerate(FAMILIES)}
     columns = ("sites", "level", "sigma_coords", "sigma_lattice", "coords", "lattice")
+    measured = {}
+    for name, members in groups.items():
+        if len(members) == 0:
+            continue
+        part = chosen.select(members)
+        draws = [validate(model, schedule, part, arguments.structures, n) for n in range(arguments.draws)]
+        results = [mean_of(drawn) for drawn in zip(*draws, strict=True)]
+        for result in results:
+            print(f"{name}, {min(len(part), arguments.structures)} structures, {result.describe()}", flush=True)
+        measured[name] = {
+            "means_of_draws": [{result.sites: result.means() for result in drawn} for drawn in draws],
+            "cut_share": {result.sites: result.cut_share for result in results},
+            "levels": [dict(zip(columns, row, strict=True)) for result in results for row in result.rows()],
+        }
     settings = vars(arguments) | {"data": Path(arguments.data).name}
-    means = [{result.sites: result.means() for result in drawn} for drawn in draws]
-    rows = [dict(zip(columns, row, strict=True)) for result in results for row in result.rows()]
-    print(f"written to {save(arguments.name, settings | {'means_of_draws': means, 'levels': rows})}")
+    print(f"written to {save(arguments.name, settings | measured)}")
 
 
 if __name__ == "__main__":
