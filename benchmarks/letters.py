@@ -5,6 +5,9 @@ python -m benchmarks.letters --held-out val.npz [--model DIR] [--name letters]
 For each structure: the chance that `--letters auto` draws its own letters, and whether they are the
 likeliest. Letters that differ only by the choice of the origin count as wrong. Once by
 frequency alone, once with like elements counting more, as the sampler does.
+
+Then, of the sites in all groups: how many have 0, 1, 2 and 3 free coordinates, and how many would if they
+were drawn by what is known without data, `frequencies.prior_weights`, or by multiplicity alone.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import numpy as np
 
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.letters.frequencies import prior_weights
 from jaxcrystal.model import load_model
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
@@ -49,9 +53,47 @@ def main() -> None:
     for name, values in chances.items():
         results[name] = {"drawn": float(np.mean(values)), "likeliest": float(np.mean(likeliest[name]))}
         print(f"{name:14s} drawn {np.mean(values):.3f}, likeliest {np.mean(likeliest[name]):.3f}")
+    results["sites"] = site_shares(dataset)
+    for name, found in results["sites"].items():
+        shares = ", ".join(f"{100 * share:.0f} %" for share in found["free"])
+        print(f"{name}: {shares} with 0 to 3 free coordinates; log chance of a site {found['log']:.3f}")
     save(
         arguments.name, {"arguments": vars(arguments) | {"held_out": Path(arguments.held_out).name}} | results
     )
+
+
+def site_shares(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Returns for some groups and for all: shares by number of free coordinates, mean log chance of a site.
+
+    Only groups with a choice of letters count. The expected shares are those of a site in each group, as
+    many as the data has there.
+    """
+    of_group = np.repeat(dataset.space_group, dataset.num_sites)
+    results: dict[str, dict[str, Any]] = {}
+    kinds: dict[str, Any] = {
+        "by multiplicity": lambda group: _shares([1 / p.multiplicity for p in wyckoff_positions(group)]),
+        "without data": prior_weights,
+        "data": lambda group: _shares(_counts(dataset, of_group == group, group)),
+    }
+    groups = [g for g in np.unique(of_group).tolist() if len(wyckoff_positions(g)) > 1]
+    for where, members in {"P-1": [2], "P2_1/c": [14], "C2/c": [15], "all groups": groups}.items():
+        for name, weights in kinds.items():
+            free, log, total = np.zeros(4), 0.0, 0
+            for group in members:
+                counts, chances = _counts(dataset, of_group == group, group), weights(group)
+                np.add.at(free, [p.num_free for p in wyckoff_positions(group)], counts.sum() * chances)
+                log += float((counts * np.log(np.where(counts > 0, chances, 1.0))).sum())
+                total += int(counts.sum())
+            results[f"{where}, {name}"] = {"free": (free / total).tolist(), "log": log / total}
+    return results
+
+
+def _counts(dataset: Dataset, rows: np.ndarray, group: int) -> np.ndarray:
+    return np.bincount(dataset.letters[rows], minlength=len(wyckoff_positions(group)))
+
+
+def _shares(values: Any) -> np.ndarray:
+    return np.asarray(values) / np.sum(values)
 
 
 if __name__ == "__main__":

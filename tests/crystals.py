@@ -246,17 +246,47 @@ def primitive_cell(crystal: Crystal, max_nodes: int | None = None) -> PrimitiveC
     """Writes a crystal out as all atoms of its primitive cell, in group 1."""
     images, site_index, ops = distinct_images(crystal)
     primitive = group_operations(int(crystal.space_group))[2]
-    vectors = primitive @ lattice_of(crystal)
+    sites = np.flatnonzero(crystal.node_mask)
+    first = np.array([np.flatnonzero((site_index == site) & (ops == 0))[0] for site in sites])
+    return _written_out(crystal, primitive, images @ np.linalg.inv(primitive), site_index, first, max_nodes)
+
+
+def other_cell(crystal: Crystal, axes: np.ndarray, max_nodes: int | None = None) -> PrimitiveCell:
+    """Writes a crystal of group 1 out in another cell of its lattice, or a supercell.
+
+    Args:
+      crystal: of group 1.
+      axes: [3, 3] integers, rows are the new axes in the old ones.
+      max_nodes: padding.
+    """
+    inverse = np.linalg.inv(axes)
+    grid = np.indices((9, 9, 9)).reshape(3, -1).T - 4.0
+    inside = ((grid @ inverse > -1e-9) & (grid @ inverse < 1 - 1e-9)).all(1)
+    shifts = grid[inside]  # lattice points of the old cell in the new one
+    assert len(shifts) == round(abs(np.linalg.det(axes)))
+    sites = len(crystal.species)
+    coords = (np.asarray(crystal.frac_coords)[:, None] + shifts).reshape(-1, 3) @ inverse
+    site_index = np.repeat(np.arange(sites), len(shifts))
+    first = np.array([np.flatnonzero((shifts == 0).all(1))[0] + n * len(shifts) for n in range(sites)])
+    return _written_out(crystal, axes, coords, site_index, first, max_nodes)
+
+
+def _written_out(
+    crystal: Crystal,
+    axes: np.ndarray,
+    frac_coords: np.ndarray,
+    site_index: np.ndarray,
+    first: np.ndarray,
+    max_nodes: int | None,
+) -> PrimitiveCell:
+    """Makes all atoms of a cell, `axes` in those of the crystal, sites of group 1."""
+    vectors = axes @ lattice_of(crystal)
     lengths = np.linalg.norm(vectors, axis=1)
     cosines = (vectors @ vectors.T) / np.outer(lengths, lengths)
     angles = np.degrees(np.arccos([cosines[1, 2], cosines[0, 2], cosines[0, 1]]))
-    written_out = make_crystal(
-        1, lengths, angles, np.asarray(crystal.species)[site_index], images @ np.linalg.inv(primitive)
-    )
+    written_out = make_crystal(1, lengths, angles, np.asarray(crystal.species)[site_index], frac_coords)
     turn = np.linalg.inv(vectors) @ lattice_of(written_out)
     assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-9)
-    sites = np.flatnonzero(crystal.node_mask)
-    first = np.array([np.flatnonzero((site_index == site) & (ops == 0))[0] for site in sites])
     if max_nodes is not None:
         written_out = pad(written_out, max_nodes)
         site_index = np.pad(site_index, (0, max_nodes - len(site_index)), constant_values=-1)

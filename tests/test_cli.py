@@ -115,10 +115,16 @@ def stop_before_sampling(monkeypatch, error) -> None:
     monkeypatch.setattr("jaxcrystal.sampling.run.sample_stream", fail)
 
 
-def test_elements_never_seen_are_a_warning(sample_arguments, tmp_path, capsys, monkeypatch) -> None:
-    stop_before_sampling(monkeypatch, KeyboardInterrupt())
+def test_elements_never_seen_are_a_warning(sample_arguments, caplog, monkeypatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxcrystal.sampling.stream.Programs", stop)
     assert cli.main(sample_arguments(sites=("--sites", "U=1,O=2"))) == 130
-    assert "jaxcrystal: warning: the model has never seen U:" in capsys.readouterr().err
+    assert "jaxcrystal: warning: the model has never seen U:" in caplog.text
+    caplog.clear()
+    assert cli.main(sample_arguments("--plan", sites=("--sites", "U=1,O=2"))) == 0
+    assert "jaxcrystal: warning: the model has never seen U:" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def read_energies(
 def _known(source: Path) -> tuple[list[Record | Cell], np.ndarray, int]:
     """Returns the crystals with an energy, the energies, and how many crystals there are."""
     if source.suffix == ".npz":
-        dataset = Dataset.load(source)
+        dataset = Dataset.load(source, any_cell=True)
         chosen = np.flatnonzero(np.isfinite(dataset.formation_energy_per_atom))
         cells: list[Record | Cell] = [_cell(dataset, int(index)) for index in chosen]
         return cells, dataset.formation_energy_per_atom[chosen], len(dataset)

@@ -146,7 +146,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.evaluation.reconstruction import reconstruct
     from jaxcrystal.evaluation.targets import Targets, choose, load_targets
     from jaxcrystal.reports.reconstruction_tables import describe
-    from jaxcrystal.sampling.sample import unseen
     from jaxcrystal.structures.summary import describe_failures
     from jaxcrystal.workers import require_scheduler
 
@@ -160,9 +159,6 @@ def run(arguments: argparse.Namespace) -> int:
     targets = Targets.from_dataset(
         choose(dataset, arguments.max_targets, arguments.max_sites, arguments.seed, arguments.min_space_group)
     )
-    never_seen = unseen(targets.orders["free"], model)
-    if never_seen:
-        warn(f"the model has never seen {', '.join(never_seen)}: do not rely on its crystals of them")
 
     metrics: dict[str, Any] = {
         "settings": {key: value for key, value in vars(arguments).items() if key != "run"},

@@ -260,8 +260,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.requests.requests import make_plan
     from jaxcrystal.sampling.run import RunSettings, counts_of, open_run, sample_to_folder
     from jaxcrystal.sampling.run_time import describe_work
-    from jaxcrystal.sampling.sample import unseen
-    from jaxcrystal.sampling.stream import require_conditions
+    from jaxcrystal.sampling.stream import require_conditions, warn_of_unseen
     from jaxcrystal.structures.summary import GroupCheck, describe
 
     model = model_of(arguments)
@@ -291,14 +290,12 @@ def run(arguments: argparse.Namespace) -> int:
     counts = counts_of(candidates, settings)
     work = describe_work(share, model, config, arguments.batch_size, jax.process_count(), counts)
     if arguments.plan:
+        warn_of_unseen(plan.orders, model)
         print("\n\n".join([*plan.notes, *([] if plan.notes else [plan.describe()]), work]))
         return 0
     folder = open_run(candidates, model, arguments.out, settings)
     is_main = jax.process_index() == 0
     if is_main:
-        never_seen = unseen(plan.orders, model)
-        if never_seen:
-            warn(f"the model has never seen {', '.join(never_seen)}: do not rely on its crystals of them")
         print(work, file=sys.stderr)
     started = time.perf_counter()
     sample_to_folder(folder, candidates, model, settings, progress=is_main, shard=shard)

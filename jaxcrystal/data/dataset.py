@@ -16,6 +16,7 @@ from jaxcrystal.files import write_atomically
 from jaxcrystal.io.arrays import COLUMN, FORMAT, VERSION, load_arrays
 from jaxcrystal.remote import local_copy
 from jaxcrystal.symmetry.crystals import build_crystal
+from jaxcrystal.symmetry.lattice import has_free_angles
 
 _ENERGIES = ("formation_energy_per_atom", "e_above_hull")
 _PER_STRUCTURE = (
@@ -27,6 +28,8 @@ _PER_STRUCTURE = (
     "e_above_hull",
 )
 _PER_SITE = ("species", "frac_coords", "letters")
+#: In `info`: structures of groups 1-15 are in the cells of `symmetry.canonical`.
+CANONICAL = "canonical"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,8 @@ class Dataset:
       e_above_hull: [structures] eV per atom, NaN where not known.
       columns: name -> [structures] further numbers that `prepare --keep` took from the source, NaN
         where not known.
-      info: how the file was made (sources, settings).
+      info: how the file was made (sources, settings); `canonical` where structures of groups 1-15 are
+        in the cells that `symmetry.canonical` chooses.
     """
 
     ids: np.ndarray
@@ -144,11 +148,18 @@ class Dataset:
         write_atomically(path, lambda file: np.savez_compressed(file, **arrays), overwrite)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Dataset":
+    def load(cls, path: str | Path, any_cell: bool = False) -> "Dataset":
         """Reads a file that `save` wrote, by path or URL.
 
+        Args:
+          path: of the file.
+          any_cell: accept structures of groups 1-15 in other cells than the canonical ones, as samples
+            are and as earlier versions prepared them. They are the same crystals, but a network that
+            learns, or is compared with, lattice parameters and letters must not see one crystal in many
+            cells.
+
         Raises:
-          DataError: no such file, not a data set, or one of another version.
+          DataError: no such file, not a data set, one of another version, or with such structures.
         """
         with local_copy(path) as here:
             arrays, info = load_arrays(here, called=path)
@@ -158,6 +169,13 @@ class Dataset:
         missing = {f.name for f in fields(cls)} - {"info", "columns"} - set(arrays)
         if missing:
             raise DataError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
+        others = 0 if info.get(CANONICAL) else sum(map(has_free_angles, arrays["space_group"].tolist()))
+        if others and not any_cell:
+            raise DataError(
+                f"{path} has {others} structures of groups 1 to 15 that are not in their canonical cells (it "
+                "was prepared by an earlier version, or sampled): prepare it again, from its sources or with "
+                f"`jaxcrystal prepare {path} --out NEW.npz`"
+            )
         return cls(**arrays, columns=columns, info=info)
 
 

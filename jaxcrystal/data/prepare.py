@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from jaxcrystal.data.dataset import Dataset, PreparedSites, stack
+from jaxcrystal.data.dataset import CANONICAL, Dataset, PreparedSites, stack
 from jaxcrystal.data.symmetrize import SYMPREC, symmetrize
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError, one_line
@@ -123,6 +123,7 @@ def prepare(
             f"no structure could be used, {len(rejected)} rejected: see {rejected_out}{passed_over}"
         )
     info = {"sources": [str(source) for source in listed], "max_sites": max_sites, "symprec": SYMPREC}
+    info[CANONICAL] = True
     info["read"], info["rejected"] = len(ids) + len(rejected), dict(Counter(r[1] for r in rejected))
     dataset = stack(ids, accepted, properties, info, keep)
     dataset.save(out)

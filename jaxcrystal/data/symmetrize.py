@@ -13,7 +13,7 @@ from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.symmetry.canonical import canonical_cell
 from jaxcrystal.symmetry.detect import standard_dataset
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, TIE
+from jaxcrystal.symmetry.lattice import ANGLE_SCALE, FREE, LENGTH_SCALE, TIE
 from jaxcrystal.symmetry.orbits import expand_orbit
 from jaxcrystal.symmetry.wyckoff import locate, wyckoff_positions
 
@@ -94,7 +94,7 @@ def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Fl
     ratio = tie @ lengths / np.maximum(tie.sum(1), 1.0) / LENGTH_SCALE
     ratio = np.where(free[:3], ratio, 1.0)
     from_lengths = LENGTH_SCALE * (ratio + np.log(-np.expm1(-ratio)))
-    from_angles = 10.0 * cosines / np.sqrt(1.0 - cosines**2)
+    from_angles = ANGLE_SCALE * cosines / np.sqrt(1.0 - cosines**2)
     return np.where(free, np.concatenate([from_lengths, from_angles]), 0.0)
 
 

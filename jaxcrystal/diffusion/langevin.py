@@ -26,7 +26,12 @@ from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.score import NoisePrediction, ScoreFn
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params, opened
-from jaxcrystal.symmetry.subspaces import move_sites, num_free_coords, wrap_free_sites
+from jaxcrystal.symmetry.subspaces import (
+    move_sites,
+    num_internal_coords,
+    without_free_translation,
+    wrap_free_sites,
+)
 from jaxcrystal.vectors import turn
 
 #: Å; sampled lengths are kept above this.
@@ -83,8 +88,9 @@ class LangevinState(NamedTuple):
       anchor: [max_nodes, 3] a point of each site's subspace, kept so that rounding never
         carries a constrained site out of it.
       status: [] `Status` flags; a structure with any is frozen.
-      scores: [2] root mean square of the scores of the free coordinates (1/Å) and of the free
-        lattice parameters, where they were last evaluated; NaN if that overflowed.
+      scores: [2] root mean square of the scores of the free coordinates (1/Å; without what moves all
+        sites along a free origin) and of the free lattice parameters, where they were last evaluated;
+        NaN if that overflowed.
       num_cut: [] sites at which the cut at K neighbours acted there.
       reduction: [3, 3] of the cell there, with which the next neighbour search starts.
     """
@@ -232,9 +238,14 @@ def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> Crystal:
 
 
 def _score_sizes(crystal: Crystal, noise: NoisePrediction, sigma: Float[Array, "2"]) -> Float[Array, "2"]:
-    """Returns the root mean square of both scores, s = -ε̂/σ, over what is free."""
-    free = jnp.stack([num_free_coords(crystal), free_params(crystal.space_group).sum()])
-    squares = jnp.stack([(noise.coords**2).sum(), (noise.lattice**2).sum()])
+    """Returns the root mean square of both scores, s = -ε̂/σ, over what is free.
+
+    As in the losses, what moves all sites alike along a free origin does not count: no data say where
+    the origin is, so that nothing holds the network to any drift.
+    """
+    free = jnp.stack([num_internal_coords(crystal), free_params(crystal.space_group).sum()])
+    coords = without_free_translation(noise.coords, crystal)
+    squares = jnp.stack([(coords**2).sum(), (noise.lattice**2).sum()])
     return jnp.sqrt(squares / jnp.maximum(free, 1)) / sigma
 
 

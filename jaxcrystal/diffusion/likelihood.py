@@ -48,16 +48,22 @@ def likelihood_bound(
       schedule: levels that the integral is taken over.
       cond: conditions of this structure.
     """
-    sigmas = jnp.tile(schedule.sigmas(crystal.frac_coords.dtype), (_DRAWS, 1))
+    levels = schedule.sigmas(crystal.frac_coords.dtype)
+    sigmas = jnp.tile(levels, (_DRAWS, 1))
     keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(len(sigmas)))
     losses = jax.lax.map(lambda at: joint_loss(at[0], score, crystal, at[1], cond), (keys, sigmas))
-    coords, lattice = (
-        (loss * weight).sum() / jnp.maximum(weight.sum(), 1.0)
-        for loss, weight in (
-            (losses.coords, losses.coords_weight),
-            (losses.lattice, losses.lattice_weight),
-        )
-    )
+
+    def integral(loss: Array, weight: Array) -> Array:
+        loss, weight = loss.reshape(_DRAWS, len(levels)), weight.reshape(_DRAWS, len(levels))
+        # Each level is an equal part of the integral, however many of its draws can be used. Cells collapse
+        # under much noise, where the loss is near 1, that of a network that predicts no noise at all: so
+        # it counts 1 where nothing was measured. A mean over all draws would give the part of such a
+        # level to the others, whose losses are low: cells that collapse easily would seem likelier.
+        mean = (loss * weight).sum(0) / jnp.maximum(weight.sum(0), 1.0)
+        return jnp.where(weight.sum(0) > 0, mean, 1.0).mean()
+
+    coords = integral(losses.coords, losses.coords_weight)
+    lattice = integral(losses.lattice, losses.lattice_weight)
     span_coords = math.log(schedule.coords_max / schedule.coords_min)
     span_lattice = math.log(schedule.lattice_max / schedule.lattice_min)
     free = free_params(crystal.space_group).sum()

@@ -24,6 +24,7 @@ from jaxcrystal.requests.like import order_like, rows_to_order
 from jaxcrystal.requests.orders import Order, SiteMode
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.orbits import expand_crystal
+from jaxcrystal.symmetry.subspaces import internal_coords_of
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Targets:
       space_groups: [targets] 1-230.
       families: [targets] crystal families; trigonal groups are of the hexagonal one.
       num_sites: [targets] inequivalent sites.
-      free_coords: [targets] free coordinates of all sites, with the true letters.
+      free_coords: [targets] free coordinates of all sites, with the true letters, less the directions in
+        which the group leaves the origin free.
       lengths: [targets, 3] a, b, c of the conventional cell, Å.
       volumes: [targets] Å³ an atom.
       dataset: what they were made of.
@@ -136,11 +138,11 @@ class Targets:
         free_coords, lengths, volumes = [], [], []
         for row in range(len(dataset)):
             group, sites = int(dataset.space_group[row]), dataset.sites(row)
-            positions = [wyckoff_positions(group)[letter] for letter in dataset.letters[sites]]
+            names = [wyckoff_positions(group)[letter].letter for letter in dataset.letters[sites]]
             for given, mode in _MODES.items():
                 orders[given].append(order_like(dataset, row, mode))
             letters.append(orders["letters"][-1].wyckoff)
-            free_coords.append(sum(position.num_free for position in positions))
+            free_coords.append(internal_coords_of(group, names))
             cell = expand_crystal(dataset.crystal(row))
             structures.append(to_pymatgen(*cell.primitive(group)))
             formulas.append(formula(cell.species))

@@ -63,7 +63,7 @@ def describe_data(path: str | Path) -> str:
     Raises:
       DataError: it is none.
     """
-    dataset = Dataset.load(path)
+    dataset = Dataset.load(path, any_cell=True)
     groups, counts = np.unique(dataset.space_group, return_counts=True)
     common = np.argsort(-counts, kind="stable")[:8]
     elements = sorted({int(z) for z in dataset.species})

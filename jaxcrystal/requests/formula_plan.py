@@ -17,7 +17,8 @@ class PlannedOrder:
       count: structures to be sampled.
       units: formula units in the primitive cell.
       atoms: in the primitive cell.
-      free: coordinates that are free. With 0 only the lattice differs between structures.
+      free: coordinates that are free, less the directions in which the group leaves the origin free.
+        With 0 only the lattice differs between structures.
       weight: in structures of the training data; see `requests.ranking`.
       share: of the weight of all assignments.
       seen: structures of the training data with this group and these letters.

@@ -22,8 +22,8 @@ from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_gr
 from jaxcrystal.requests.formula_plan import formula_units as _units
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.requests.ranking import Ranked, Ranking
+from jaxcrystal.symmetry.subspaces import internal_coords_of
 from jaxcrystal.symmetry.symbols import space_group_number
-from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 #: Every group: what `any` stands for.
 ANY_GROUP = tuple(range(1, 231))
@@ -228,7 +228,7 @@ def _check_numbers(
 def _planned(ranked: Ranked, elements: Sequence[str], size: int, total: float, count: int) -> PlannedOrder:
     letters = {s: "".join(x) for s, x in zip(elements, ranked.assignment, strict=True)}
     group = ranked.space_group
-    free = sum(wyckoff_position(group, x).num_free for text in letters.values() for x in text)
+    free = internal_coords_of(group, "".join(letters.values()))
     order, share = make_order(group, letters), ranked.weight / total
     return PlannedOrder(
         order, count, ranked.units, ranked.units * size, free, ranked.weight, share, ranked.seen

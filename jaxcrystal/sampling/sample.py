@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, overload
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
-from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model, load_model
 from jaxcrystal.requests.candidates import Cond, make_candidates
@@ -17,7 +16,6 @@ from jaxcrystal.sampling.arrays import sample_arrays
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.structures.finished import Samples
-from jaxcrystal.symmetry.lattice import has_free_angles
 
 
 @overload
@@ -263,16 +261,6 @@ def sample_orders(
         for candidate, sample in progress_bar(stream, len(candidates), disable=not progress)
     }
     return Samples([results[place] for place in range(len(candidates))])
-
-
-def unseen(orders: Sequence[Order], model: Model) -> list[str]:
-    """Returns what is ordered and the model's data does not have: elements, cells with free angles."""
-    seen = set(model.info.get("elements", range(1, len(SYMBOLS))))
-    found = [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
-    groups = model.letters.assignments
-    if groups and any(has_free_angles(order.space_group) for order in orders):
-        found += [] if any(map(has_free_angles, groups)) else ["triclinic and monoclinic crystals"]
-    return found
 
 
 def _changed(config: LangevinConfig | None, model: Model, **settings: int | None) -> LangevinConfig:

@@ -1,5 +1,6 @@
 """Samples structure after structure: orders in, finished crystals out."""
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +13,18 @@ from tqdm import tqdm
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.requests.orders import Order
 from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
 from jaxcrystal.sampling.programs import Programs, is_out_of_memory
 from jaxcrystal.structures.finished import Drawn, finish
+from jaxcrystal.symmetry.groups import FAMILIES, group_tables
+from jaxcrystal.symmetry.lattice import has_free_angles
+
+_log = logging.getLogger(__name__)
 
 
 def sample_stream(
@@ -30,9 +37,10 @@ def sample_stream(
     finished: Callable[[Candidate, Crystal, Drawn, float], Any] = finish,
     counts: Mapping[Shape, int] | None = None,
 ) -> Iterator[tuple[Candidate, Any]]:
-    """Yields finished structures, shape by shape, a batch behind the devices.
+    """Returns finished structures, shape by shape, a batch behind the devices.
 
-    A batch that does not fit the memory of a device is cut in half, and so are those after it.
+    A batch that does not fit the memory of a device is cut in half, and so are those after it. A warning
+    says what the model was not trained on.
 
     Args:
       candidates: of `make_candidates`.
@@ -50,9 +58,11 @@ def sample_stream(
       DataError: one structure is too much for the memory.
     """
     batches = sample_batches(candidates, model, seed, config, batch_size, random_start, counts)
-    for batch, output in batches:
-        for row, (candidate, template) in enumerate(zip(batch.candidates, batch.crystals, strict=True)):
-            yield candidate, finished(candidate, template, output.row(row), model.graph.merge_distance)
+    return (
+        (candidate, finished(candidate, template, output.row(row), model.graph.merge_distance))
+        for batch, output in batches
+        for row, (candidate, template) in enumerate(zip(batch.candidates, batch.crystals, strict=True))
+    )
 
 
 def sample_batches(
@@ -66,7 +76,7 @@ def sample_batches(
     on_device: Callable[[Any, Batch, Drawn], Any] | None = None,
     tables: Any = None,
 ) -> Iterator[tuple[Batch, Any]]:
-    """Yields batches with what was drawn, as NumPy arrays, one behind the devices.
+    """Returns batches with what was drawn, as NumPy arrays, one behind the devices.
 
     Args:
       candidates, model, seed, config, batch_size, random_start, counts: see `sample_stream`.
@@ -77,10 +87,46 @@ def sample_batches(
     """
     require_batch_size(batch_size)
     if not candidates:
-        return
+        return iter(())
     if not random_start:
         require_conditions(model, [name for name, _ in candidates[0].cond])
+        warn_of_unseen(list(dict.fromkeys(candidate.order for candidate in candidates)), model)
     config = config or LangevinConfig(model.sampling_schedule)
+    return _batches(candidates, model, seed, config, batch_size, random_start, counts, on_device, tables)
+
+
+def warn_of_unseen(orders: Sequence[Order], model: Model) -> None:
+    """Says in one line what is ordered and the model was not trained on, if there is anything."""
+    never_seen = ", ".join(unseen(orders, model))
+    if never_seen and jax.process_index() == 0:
+        _log.warning(
+            "jaxcrystal: warning: the model has never seen %s: do not rely on its crystals of them",
+            never_seen,
+        )
+
+
+def unseen(orders: Sequence[Order], model: Model) -> list[str]:
+    """Returns what is ordered and the model's data does not have: elements, families with free angles."""
+    seen = set(model.info.get("elements", range(1, len(SYMBOLS))))
+    found = [SYMBOLS[z] for z in sorted({z for order in orders for z in order.elements} - seen)]
+    families = group_tables().family
+    trained = {int(families[group]) for group in model.letters.assignments}
+    asked = {int(families[order.space_group]) for order in orders if has_free_angles(order.space_group)}
+    return found + [f"{FAMILIES[family]} crystals" for family in sorted(asked - trained) if trained]
+
+
+def _batches(
+    candidates: Sequence[Candidate],
+    model: Model,
+    seed: int,
+    config: LangevinConfig,
+    batch_size: int | None,
+    random_start: bool,
+    counts: Mapping[Shape, int] | None,
+    on_device: Callable[[Any, Batch, Drawn], Any] | None,
+    tables: Any,
+) -> Iterator[tuple[Batch, Any]]:
+    """Yields what `sample_batches` says."""
     waiting = deque((shape, deque(members)) for shape, members in by_shape(candidates).items())
     todo = {shape: len(members) for shape, members in waiting}
     running: tuple[Batch, Any] | None = None

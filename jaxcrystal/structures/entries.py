@@ -74,7 +74,7 @@ def load_entries(source: str | Path, processes: int | None = None) -> list[Entry
     """
     with opened_source(source) as path:
         if path.suffix == ".npz":
-            return _of_dataset(Dataset.load(path))
+            return _of_dataset(Dataset.load(path, any_cell=True))
         rows = _summary(path)
         if rows is None:
             entries = _parsed(list(read_records(path)), processes)

@@ -4,29 +4,39 @@ In groups with fixed angles spglib's choice stands (its order of the axes, its o
 group, infinitely many cells have the operations in the same form, and of a triclinic one, all that are
 primitive. The rule:
 
-    triclinic   the Niggli cell
+    triclinic   the shortest axes, a <= b <= c, with angles all acute or none: Niggli's cell, where only
+                one cell has axes so short
     monoclinic  the cell of least a² + c²; of several, that of the least a; and β is not acute
 
 so that two descriptions of a crystal have the same lattice parameters. Coordinates agree up to what is
 left open in all groups: a change of axes and origin that leaves the operations and the lengths as they
 are (the Euclidean normaliser).
+
+Each clause of the rule keeps of the cells that are left those that are equal to the best *of them all*,
+so that what is chosen depends on the set of cells alone. (Compared in pairs, as a reduction does step by
+step, lengths that are equal within a tolerance make circles: a = b and b = c, but a < c.) The set has all
+cells within the tolerance of the shortest axes:
+
+    A descent ends where no change of `allowed_changes` shortens the axes. There every vector that
+    could be a short axis is a sum of the axes with coefficients -1, 0 and 1, since the axes are reduced
+    in Minkowski's sense. That is all in triclinic groups. In a monoclinic group, what an axis is modulo 2 is
+    given by the centring and the glide: the shortest vectors u and v of the plane, u + v and u - v are
+    the shortest of their classes, each beyond doubt but the last two, which are of one class. Of these four
+    axes are made, and the changes between two cells that have some of them have coefficients up to 2.
 """
 
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from jaxcrystal.symmetry.detect import niggli_axes
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.wyckoff import group_operations
 
 #: Of squared lengths: what differs by less is equal, so that rounding chooses no cell.
 _EQUAL = 1e-5
-#: Each change shortens the axes, but among equal ones nothing proves that they end.
-_MOST_CHANGES = 100
 #: Coefficients of new axes in old ones at each step, and origins in quarters of an axis.
-_STEPS = range(-2, 3)
+_TRICLINIC_STEPS, _STEPS = range(-1, 2), range(-2, 3)
 _ORIGINS = np.indices((4, 4, 4)).reshape(3, -1).T / 4
 
 #: [3, 3] rows are the new axes in the old ones, and the new origin [3] in the old axes.
@@ -46,25 +56,39 @@ def canonical_cell(
       The same for the canonical cell, of the same handedness; unchanged from group 16 on.
     """
     family = FAMILIES[group_tables().family[space_group]]
-    if family == "triclinic":
-        axes = niggli_axes(lattice)
-        return axes @ lattice, frac_coords @ np.linalg.inv(axes)
-    for _ in range(_MOST_CHANGES if family == "monoclinic" else 0):
-        changes = allowed_changes(space_group)
-        axes, origin = changes[_best([change[0] @ lattice for change in changes])]
-        if (axes == np.eye(3)).all():
+    if family not in ("triclinic", "monoclinic"):
+        return lattice, frac_coords
+    axes, origins = _stacked_changes(space_group)
+    metric = lattice @ lattice.T
+    reached, origin = np.eye(3), np.zeros(3)
+    while True:
+        cells = axes @ reached
+        sizes = np.einsum("nij,nij->n", cells @ metric, cells)
+        shortest = int(np.argmin(sizes))
+        if not sizes[shortest] < sizes[0]:  # change 0 is none; whole numbers of one metric: this ends
             break
-        lattice, frac_coords = axes @ lattice, (frac_coords - origin) @ np.linalg.inv(axes)
-    return lattice, frac_coords
+        reached, origin = cells[shortest], origin + origins[shortest] @ reached
+    kept = _best(cells @ metric @ cells.transpose(0, 2, 1), family == "monoclinic")
+    unchanged = kept[(cells[kept] == np.eye(3)).all((1, 2))]
+    if len(unchanged):
+        return lattice, frac_coords
+    origin = origin + origins[kept[0]] @ reached
+    return cells[kept[0]] @ lattice, (frac_coords - origin) @ np.linalg.inv(cells[kept[0]])
 
 
 @cache
 def allowed_changes(space_group: int) -> tuple[_Change, ...]:
-    """Returns changes of cell and origin of a monoclinic group after which the tables hold as before.
+    """Returns changes of cell and origin of a group up to 15 after which the tables hold as before.
 
     Each is [3, 3], rows that are the new axes in the old ones, and the new origin [3] in the old axes;
-    the first changes nothing.
+    the first changes nothing, and all keep the handedness.
     """
+    if FAMILIES[group_tables().family[space_group]] == "triclinic":
+        # Any axes will do, and P-1 stays at the centre it has.
+        axes = np.stack(np.meshgrid(*[_TRICLINIC_STEPS] * 9, indexing="ij"), -1).reshape(-1, 3, 3)
+        axes = axes[np.round(np.linalg.det(axes)) == 1].astype(float)
+        others = axes[(axes != np.eye(3)).any((1, 2))]
+        return tuple((one, np.zeros(3)) for one in (np.eye(3), *others))
     rotations, translations, primitive = group_operations(space_group)
     to_primitive = np.linalg.inv(primitive)
     changes: list[_Change] = [(np.eye(3), np.zeros(3))]
@@ -86,10 +110,23 @@ def allowed_changes(space_group: int) -> tuple[_Change, ...]:
     return tuple(changes)
 
 
-def _best(lattices: list[np.ndarray]) -> int:
-    """Returns which monoclinic cell the rule chooses; of equal ones, the first."""
-    metrics = np.stack([lattice @ lattice.T for lattice in lattices])
-    kept = np.arange(len(lattices))
-    for value in (metrics[:, 0, 0] + metrics[:, 2, 2], metrics[:, 0, 0], metrics[:, 0, 2]):
-        kept = kept[value[kept] <= value[kept].min() + _EQUAL * metrics[0].trace()]
-    return int(kept[0])
+@cache
+def _stacked_changes(space_group: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the axes [n, 3, 3] and the origins [n, 3] of `allowed_changes`."""
+    axes, origins = zip(*allowed_changes(space_group), strict=True)
+    return np.stack(axes), np.stack(origins)
+
+
+def _best(metrics: Float[np.ndarray, "n 3 3"], monoclinic: bool) -> Int[np.ndarray, " kept"]:
+    """Returns which of the cells the rule chooses: one, or several of equal lengths and angles."""
+    aa, bb, size = metrics[:, 0, 0], metrics[:, 1, 1], np.trace(metrics, axis1=1, axis2=2)
+    bc, ca, ab = metrics[:, 1, 2], metrics[:, 0, 2], metrics[:, 0, 1]
+    clauses: tuple[np.ndarray, ...] = (size, aa, ca)
+    if not monoclinic:
+        # Angles all acute or none have the largest sum; of two such cells, the one with none. The last two
+        # settle which angle is which where lengths are equal.
+        clauses = (size, aa, bb, -np.abs(bc + ca + ab), bc + ca + ab, np.abs(bc), np.abs(ca))
+    kept = np.arange(len(metrics))
+    for value in clauses:
+        kept = kept[value[kept] <= value[kept].min() + _EQUAL * size.min()]
+    return kept

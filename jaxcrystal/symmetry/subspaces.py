@@ -1,5 +1,8 @@
 """Projects displacements on the subspaces in which sites may move, and moves sites in them."""
 
+from collections.abc import Sequence
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -9,6 +12,7 @@ from jaxtyping import Float
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
+from jaxcrystal.symmetry.wyckoff import wyckoff_position
 from jaxcrystal.vectors import inverse, times, turn
 
 #: [6 families, 3, 3] directions of the axes, of any lengths; rows are vectors.
@@ -57,12 +61,23 @@ def num_internal_coords(crystal: Crystal) -> Float[Array, ""]:
     return num_free_coords(crystal) - jnp.trace(_free_translations(crystal, dtype))
 
 
+def internal_coords_of(space_group: int, letters: Sequence[str]) -> int:
+    """Returns `num_internal_coords` of sites on given Wyckoff letters, on the host."""
+    free = sum(wyckoff_position(space_group, letter).num_free for letter in letters)
+    return free - round(float(np.trace(_turned_by_none()[space_group])))
+
+
 def _free_translations(crystal: Crystal, dtype: DTypeLike) -> Float[Array, "3 3"]:
-    """Returns the projection on the Cartesian directions that no operation of the group turns: their mean."""
+    """Returns the projection on the Cartesian directions in which the group leaves the origin free."""
+    return jnp.asarray(_turned_by_none(), dtype)[crystal.space_group]
+
+
+@cache
+def _turned_by_none() -> Float[np.ndarray, "231 3 3"]:
+    """Returns of each group the projection on what no operation turns: the mean of the rotations."""
     tables = group_tables()
     mean = tables.cart_rotations.sum(1) / np.maximum(tables.num_ops, 1)[:, None, None]
-    # Exactly 0 where it is 0: the sums round.
-    return jnp.asarray(np.where(np.abs(mean) < 1e-9, 0.0, mean), dtype)[crystal.space_group]
+    return np.where(np.abs(mean) < 1e-9, 0.0, mean)  # exactly 0 where it is 0: the sums round
 
 
 def num_free_coords(crystal: Crystal) -> Float[Array, ""]:

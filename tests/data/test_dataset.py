@@ -5,8 +5,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from jaxcrystal import cli
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
+from jaxcrystal.structures.entries import load_entries
 
 
 def test_round_trip(aflow, tmp_path):
@@ -59,6 +61,42 @@ def test_other_npz_other_version_and_missing_file(aflow, tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-500])
     with pytest.raises(DataError, match="not a prepared data set"):
         Dataset.load(tmp_path / "cut.npz")
+
+
+@pytest.fixture
+def unmarked(aflow, tmp_path):
+    """A file as it was written before cells were canonical."""
+    info = {name: value for name, value in aflow.info.items() if name != "canonical"}
+    low = replace(aflow.select(np.flatnonzero(aflow.space_group < 16)[:3]), info=info)
+    low.save(tmp_path / "old.npz")
+    return tmp_path / "old.npz"
+
+
+def test_other_than_canonical_cells_are_refused(aflow, unmarked, tmp_path, capsys):
+    """By whatever learns from cells or compares them, in one line, before anything else is done."""
+    assert aflow.info["canonical"] is True
+    with pytest.raises(DataError, match="3 structures of groups 1 to 15") as error:
+        Dataset.load(unmarked)
+    assert "\n" not in str(error.value)
+    (tmp_path / "train.toml").write_text(f'out = "{tmp_path / "run"}"\n[data]\ntrain = "{unmarked}"\n')
+    out = ("--out", str(tmp_path / "out"))
+    for command in (
+        ["train", str(tmp_path / "train.toml")],
+        ["sample", "--like", str(unmarked), *out],
+        ["reconstruct", "--targets", str(unmarked), *out],
+    ):
+        assert cli.main(command) == 2
+        printed = capsys.readouterr().err.splitlines()
+        assert f"prepare it again, from its sources or with `jaxcrystal prepare {unmarked}" in printed[-1]
+    assert len(load_entries(unmarked)) == 3  # the crystals are what they are, in any cell
+    high = replace(aflow.select(aflow.space_group >= 16), info={})
+    high.save(tmp_path / "high.npz")
+    assert len(Dataset.load(tmp_path / "high.npz")) == len(high)
+
+
+def test_what_is_refused_can_be_prepared_again(unmarked, tmp_path):
+    assert cli.main(["prepare", str(unmarked), "--out", str(tmp_path / "new.npz"), "--processes", "1"]) == 0
+    assert len(Dataset.load(tmp_path / "new.npz")) == 3
 
 
 def test_save_does_not_overwrite(aflow, tmp_path):

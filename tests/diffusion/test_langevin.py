@@ -437,6 +437,33 @@ def test_a_finished_structure_does_not_fail_because_it_is_evaluated():
     assert np.array_equal(after.crystal.lattice_params, crystal.lattice_params)
 
 
+#: A direction in which each group leaves the origin free.
+FREE_ORIGINS = {1: [1.0, -2.0, 3.0], 6: [1.0, 0.0, -2.0], 4: [0.0, 2.0, 0.0], 62: [0.0, 0.0, 0.0]}
+
+
+@pytest.mark.parametrize(("group", "directions"), [(1, 3), (6, 2), (4, 1), (62, 0)])
+def test_a_drift_along_a_free_origin_has_no_score(group, directions):
+    """What moves all sites alike says nothing of a crystal; what moves them apart does."""
+    crystal = to_device(
+        make_crystal(group, np.full(3, 6.0), RIGHT, [1, 2], [[0.1, 0.2, 0.3], [0.4, 0.1, 0.7]])
+    )
+    drift = jnp.array(FREE_ORIGINS[group])
+    apart = jnp.array([[1.0, 2.0, 3.0], [-1.0, -2.0, -3.0]])
+
+    def size(coords):
+        noise = prediction(coords, jnp.zeros(6))
+        state = step(
+            *(jax.random.key(0), init(jax.random.key(1), crystal), lambda *_: noise),
+            *(jnp.array([0.5, 0.5]), LangevinConfig()),
+            evaluate_only=True,
+        )
+        return float(state.scores[0])
+
+    assert size(jnp.stack([drift, drift])) == pytest.approx(0.0, abs=1e-6)
+    assert size(apart) == pytest.approx(np.sqrt(28 / (6 - directions)) / 0.5, rel=1e-5)
+    assert size(apart + drift) == pytest.approx(size(apart), rel=1e-5)
+
+
 def test_lengths_have_a_floor():
     crystal = to_device(make_crystal(14, np.full(3, 5.0), np.array([90.0, 100.0, 90.0]), [1], [[0, 0, 0]]))
     small = change_lattice(crystal, jnp.array([-100.0, 0.0, -100.0, 0.0, -20.0, 0.0]))

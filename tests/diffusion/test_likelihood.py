@@ -63,6 +63,24 @@ def test_the_structure_that_the_network_knows_is_the_likeliest(x64):
         assert bound(knowing, jax.random.key(0), other, crystal) > 0.1
 
 
+def test_every_level_counts_the_same_however_few_of_its_cells_can_be_used():
+    """A level at which noise closes all cells counts as one of which nothing is predicted.
+
+    One site in P1 has no coordinate of its own, and what is predicted of its lattice is right: whatever the
+    bound is, such levels make it.
+    """
+    crystal = to_device(make_crystal(1, np.full(3, 6.0), np.array([80.0, 75.0, 85.0]), [1], [[0, 0, 0]]))
+    schedule = NoiseSchedule(1.0, 0.05, 1000.0, 0.001, levels=4)  # σ_L 1000, 10, 0.1, 0.001
+    keys = jax.random.split(jax.random.key(0), 100)
+
+    def bound_of(key):
+        return likelihood_bound(key, partial(knowing, crystal), crystal, schedule)
+
+    closed = np.asarray(jax.jit(jax.vmap(bound_of))(keys)) / (6 * np.log(1e6) / 4)
+    assert np.allclose(closed, np.round(closed), atol=1e-3)
+    assert set(np.round(closed)) == {1, 2}  # the first level always, the second where both draws closed
+
+
 def test_padding_does_not_count(x64):
     """Shown where only the lattice has noise: that of the sites depends on the room there is."""
     cubic = kinds()[2]

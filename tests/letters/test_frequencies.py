@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jaxcrystal.data.letters import count_letters
 from jaxcrystal.errors import DataError, RequestError
-from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.letters.frequencies import LetterFrequencies, prior_weights
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.letters.legal import is_legal
 
@@ -131,6 +131,27 @@ def test_fallback_uses_the_group_and_favours_small_cells(frequencies):
     assert blind["a"] > blind["e"] > blind["l"]
     assert informed["a"] > blind["a"]
     assert abs(sum(informed.values()) - 1) < 1e-12
+
+
+def test_without_data_general_positions_are_the_usual_choice():
+    """Of groups with few special positions: in known crystals six to eight sites in ten are general."""
+    for group in (2, 14, 15):
+        general = wyckoff_positions(group)[-1].letter
+        drawn = [EMPTY.draw(np.random.default_rng(n), group, (1, 2, 3)) for n in range(200)]
+        letters = Counter(letter for a in drawn for of_element in a for letter in of_element)
+        assert 0.5 < letters[general] / letters.total() < 0.9
+    # Where a general position has 192 atoms it is the last choice, and special ones are the first.
+    assert sum(prior_weights(225)[:4]) > 0.9
+    assert prior_weights(225)[-1] < 0.01
+
+
+def test_weights_of_sites_are_computed_once(monkeypatch):
+    """Thousands of orders are drawn from them."""
+    table = LetterFrequencies({})
+    first = table.site_weights(47)
+    monkeypatch.setattr("jaxcrystal.letters.frequencies.prior_weights", None)
+    assert table.site_weights(47) is first
+    assert table.draw(np.random.default_rng(0), 47, (1,))
 
 
 def test_wrong_requests():

@@ -22,7 +22,7 @@ from jaxcrystal.models.dimenet import DimeNet, DimeNetConfig
 from jaxcrystal.models.network import NetworkConfig
 from jaxcrystal.score import reduce_edges
 from jaxcrystal.symmetry.groups import group_tables
-from tests.crystals import primitive_cell, random_crystal, random_params, to_device
+from tests.crystals import other_cell, primitive_cell, random_crystal, random_params, to_device
 
 SITES = 2
 #: Sizes the written-out cells are padded to, so that few shapes are compiled.
@@ -139,7 +139,7 @@ def padded_size(space_group: int) -> int:
 
 def worst_of_all_groups(size, dtype) -> float:
     worst = {}
-    for space_group in range(2, 231):
+    for space_group in range(2, 231):  # of group 1, see `test_group_1_in_another_cell`
         if padded_size(space_group) != size:
             continue
         for placement in PLACEMENTS:
@@ -147,6 +147,26 @@ def worst_of_all_groups(size, dtype) -> float:
     found = max(worst, key=worst.get)
     print(f"largest of {len(worst)} deviations: {worst[found]:.1e}, {found}")
     return worst[found]
+
+
+#: Of group 1, whose written-out cell is the crystal itself: axes far from reduced, and twice and six times
+#: the cell.
+OTHER_CELLS = {
+    "skewed": [[1, 2, 0], [0, 1, -2], [1, 2, 1]],
+    "twice": [[1, 0, 0], [0, 1, 1], [0, -1, 1]],
+    "six times": [[2, 0, 1], [0, 1, 0], [0, 1, 3]],
+}
+
+
+@pytest.mark.parametrize("axes", OTHER_CELLS.values(), ids=OTHER_CELLS)
+def test_group_1_in_another_cell(axes, x64):
+    worst = []
+    for seed in range(5):
+        crystal = random_crystal(np.random.default_rng([seed, 1]), 1, SITES)
+        written = other_cell(crystal, np.array(axes, float), PADDED[0])
+        worst.append(max(deviation(crystal, written, jnp.float64)))
+    print(f"largest deviations: {worst}")
+    assert max(worst) < 1e-9
 
 
 @pytest.mark.parametrize("size", PADDED)

@@ -10,11 +10,13 @@ import pytest
 import jaxcrystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import DataError, RequestError, Status
+from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import shape_of
-from jaxcrystal.sampling.sample import sample, sample_orders, unseen
+from jaxcrystal.sampling.sample import sample, sample_orders
+from jaxcrystal.sampling.stream import unseen
 from jaxcrystal.structures.finished import Drawn, Sample, Samples, finish
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 from tests.crystals import params_from_lengths_angles
@@ -240,7 +242,24 @@ def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
 
 def test_what_a_model_has_never_seen(tiny_model) -> None:
     assert unseen([make_order(221, {"Ba": 1, "U": 1, "Og": 1})], tiny_model) == ["U", "Og"]
-    assert unseen([make_order(14, {"Ba": 1})], tiny_model) == ["triclinic and monoclinic crystals"]
+    low = [make_order(group, {"Ba": 1}) for group in (1, 14)]
+    assert unseen(low, tiny_model) == ["triclinic crystals", "monoclinic crystals"]
+    monoclinic = replace(tiny_model, letters=LetterFrequencies({15: {(1,): {(("f",),): 1}}}))
+    assert unseen(low, monoclinic) == ["triclinic crystals"]
+    assert unseen(low, replace(tiny_model, letters=LetterFrequencies({}))) == []  # nobody knows
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+def test_python_says_what_a_model_has_never_seen(tiny_model, quick, caplog, arrays) -> None:
+    sample(221, PEROVSKITE, model=tiny_model, config=quick, arrays=arrays)
+    assert not caplog.records
+    sample(221, {"U": "a"}, model=tiny_model, config=quick, arrays=arrays)
+    jaxcrystal.sample_formula("UO", 1, 2, model=tiny_model, config=quick, arrays=arrays, formula_units=(1,))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == ("jaxcrystal: warning: the model has never seen U: do not rely on its crystals of them")
+    assert "never seen U, triclinic crystals" in second
+    sample_orders([make_order(2, {"U": 1})], 1, tiny_model, random_start=True)
+    assert len(caplog.records) == 2  # no network is asked
 
 
 @pytest.mark.parametrize(

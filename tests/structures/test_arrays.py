@@ -5,7 +5,10 @@ import pytest
 
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
+from jaxcrystal.errors import DataError
 from jaxcrystal.io.readers import read_structures
+from jaxcrystal.requests.orders import make_order
+from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.summary import describe, summary_row
 from jaxcrystal.structures.writers import write_samples
@@ -65,6 +68,15 @@ def test_prepare_reads_folder_and_file(samples, folder, tmp_path) -> None:
         kept = kept.select(np.isin(kept.ids, names))
         distances = {sample.name: sample.audit.shortest_distance for sample in samples}
         assert [distances[name] for name in kept.ids] == kept.columns["shortest_distance"].tolist()
+
+
+def test_sampled_cells_are_not_those_to_learn_from(tiny_model, tmp_path) -> None:
+    """In groups 1-15 they are whatever came out: read as crystals, refused as data until prepared."""
+    low = sample_orders([make_order(2, {"O": 1, "Ti": 1})], 2, tiny_model, random_start=True)
+    path = write_samples(low, tmp_path / "out", ("npz",), "none") / "structures.npz"
+    with pytest.raises(DataError, match="2 structures of groups 1 to 15 that are not in their canonical"):
+        Dataset.load(path)
+    assert len(Dataset.load(path, any_cell=True)) == len(load_entries(path)) == 2
 
 
 def test_only_the_samplers_name_is_found_in_folders(folder, tmp_path) -> None:

@@ -1,5 +1,7 @@
 """Many descriptions of one crystal give one conventional cell."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -117,6 +119,59 @@ def test_rounding_chooses_no_niggli_cell(angles):
         noisy = unimodular(rng) @ (lattice + rng.uniform(-5e-5, 5e-5, (3, 3)))
         found = Lattice(canonical_cell(noisy, np.eye(3), 2)[0]).parameters
         assert np.allclose(found, expected, atol=5e-3)
+
+
+NEAR_TIES = (0.0, 1e-7, 1e-6, 1e-5, 3e-5, 1e-4, 1e-3)
+
+
+@pytest.mark.property
+@pytest.mark.parametrize("spread", NEAR_TIES)
+def test_near_ties_are_settled_alike_from_any_triclinic_cell(spread):
+    """Equal within the tolerance is not transitive: a = b and b = c, but a < c.
+
+    Axes and angles that many descriptions can share, apart by less and by more than the tolerance.
+    """
+    rng = np.random.default_rng(3)
+    right, acute, tetrahedral = [90.0] * 3, [60.0] * 3, [109.4712206] * 3
+    for angles in (right, acute, tetrahedral, [90, 90, 120], [60, 90, 90], [60, 60, 90], [80, 75, 90]):
+        lengths = 5.0 * (1.0 + spread * rng.uniform(-1, 1, 3))
+        angles = np.array(angles) + 50.0 * spread * rng.uniform(-1, 1, 3)
+        lattice = Lattice.from_parameters(*lengths, *angles).matrix
+        found = []
+        for _ in range(8):
+            skewed = unimodular(rng) @ lattice
+            cell, coords = canonical_cell(skewed, np.eye(3), 2)
+            assert np.allclose(coords @ cell, skewed)
+            found.append(Lattice(cell).parameters)
+        assert np.ptp(found, axis=0).max() < 0.01
+
+
+@pytest.mark.property
+@pytest.mark.parametrize("spread", NEAR_TIES)
+def test_near_ties_are_settled_alike_from_any_monoclinic_cell(spread):
+    rng = np.random.default_rng(4)
+    for group in MONOCLINIC:
+        changes = [axes for axes, _ in allowed_changes(group)]
+        for ratio, angle in ((1.0, 90.0), (1.0, 120.0), (1.0, 100.0), (2.0, 90.0), (2.0**0.5, 135.0)):
+            a, beta = 5.0 * (1.0 + spread * rng.uniform(-1, 1)), angle + 50.0 * spread * rng.uniform(-1, 1)
+            lattice = Lattice.monoclinic(a, 4.0, 5.0 * ratio, beta).matrix
+            found = []
+            for _ in range(6):
+                one, other = rng.integers(len(changes), size=2)
+                cell, _ = canonical_cell(changes[one] @ changes[other] @ lattice, np.eye(3), group)
+                found.append(Lattice(cell).parameters)
+            assert np.ptp(found, axis=0).max() < 0.01
+
+
+def test_what_is_odd_decides_whether_a_monoclinic_change_is_allowed():
+    """By this, coefficients up to 2 reach the cell of the shortest axes from any other."""
+    for group in MONOCLINIC:
+        allowed = {tuple(axes[[0, 0, 2, 2], [0, 2, 0, 2]]) for axes, _ in allowed_changes(group)}
+        odd = {tuple(np.array(change) % 2) for change in allowed}
+        for change in product(range(-2, 3), repeat=4):
+            p, q, r, s = change
+            if abs(p * s - q * r) == 1:
+                assert (change in allowed) == (tuple(np.array(change) % 2) in odd)
 
 
 def test_other_groups_keep_their_cell():
