@@ -7,18 +7,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.symmetry.groups import FAMILIES, group_tables
+from jaxcrystal.symmetry.group_row import group_row
+from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
-from jaxcrystal.vectors import inverse, times, turn
-
-#: [6 families, 3, 3] directions of the axes, of any lengths; rows are vectors.
-_AXES = np.stack(
-    [
-        [[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, 1]] if family == "hexagonal" else np.eye(3)
-        for family in FAMILIES
-    ]
-)
-_INVERSE_AXES = np.linalg.inv(_AXES)
+from jaxcrystal.vectors import times, turn
 
 
 def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal) -> Float[Array, "nodes 3"]:
@@ -29,11 +21,9 @@ def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal
     lattice. It differs from that of fractional coordinates only where the axes are not at right
     angles in the plane that operations turn.
     """
-    dtype = displacement.dtype
-    family = jnp.asarray(group_tables().family)[crystal.space_group]
-    axes, inverse_axes = jnp.asarray(_AXES, dtype)[family], jnp.asarray(_INVERSE_AXES, dtype)[family]
-    frac = times(displacement, inverse_axes)
-    projected = times(turn(crystal.site_projection, frac), axes)
+    row = group_row(crystal.space_group, displacement.dtype)
+    frac = times(displacement, row.inverse_axes)
+    projected = times(turn(crystal.site_projection, frac), row.axes)
     return jnp.where(crystal.node_mask[:, None], projected, 0.0)
 
 
@@ -67,18 +57,30 @@ def _free_translations(crystal: Crystal, dtype: DTypeLike) -> Float[Array, "3 3"
 
 def num_free_coords(crystal: Crystal) -> Float[Array, ""]:
     """Returns the number of free coordinates of the structure."""
-    return jnp.trace(crystal.site_projection, axis1=-2, axis2=-1).sum(-1)
+    return _num_free_of_sites(crystal).sum(-1)
+
+
+def _num_free_of_sites(crystal: Crystal) -> Float[Array, " max_nodes"]:
+    """Returns the dimensions of the sites' subspaces: a projection's trace."""
+    projection = crystal.site_projection
+    return projection[..., 0, 0] + projection[..., 1, 1] + projection[..., 2, 2]
 
 
 def move_sites(crystal: Crystal, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
     """Returns the crystal with its sites moved by Cartesian displacements, Å."""
     lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
-    return crystal._replace(frac_coords=crystal.frac_coords + times(displacement, inverse(lattice)))
+    _, b, c = lattice
+    # displacement = x a + y b + z c, of which c alone has a z coordinate, and a no y coordinate.
+    inverse = 1.0 / jnp.diagonal(lattice)
+    z = displacement[:, 2] * inverse[2]
+    y = (displacement[:, 1] - z * c[1]) * inverse[1]
+    x = (displacement[:, 0] - y * b[0] - z * c[0]) * inverse[0]
+    return crystal._replace(frac_coords=crystal.frac_coords + jnp.stack([x, y, z], axis=1))
 
 
 def wrap_free_sites(
     frac_coords: Float[Array, "max_nodes 3"], crystal: Crystal
 ) -> Float[Array, "max_nodes 3"]:
     """Wraps free sites into [0, 1); a constrained site would leave its subspace."""
-    is_free = (crystal.site_projection == jnp.eye(3, dtype=frac_coords.dtype)).all((-2, -1))
+    is_free = _num_free_of_sites(crystal) > 2.5
     return jnp.where(is_free[:, None], frac_coords - jnp.floor(frac_coords), frac_coords)
