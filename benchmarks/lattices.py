@@ -13,8 +13,9 @@ from jaxcrystal.crystal import Crystal
 from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.noise import collapsed, lattice_noise
+from jaxcrystal.symmetry.families import FREE
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
-from jaxcrystal.symmetry.lattice import FREE, lengths_angles, unit_volume_squared
+from jaxcrystal.symmetry.lattice import lengths_angles, unit_volume_squared
 
 SIGMAS = (6.0, 4.0, 2.0, 1.0, 0.3)
 

@@ -64,8 +64,9 @@ def main() -> None:
         part = chosen.select(members)
         draws = [validate(model, schedule, part, arguments.structures, n) for n in range(arguments.draws)]
         results = [mean_of(drawn) for drawn in zip(*draws, strict=True)]
+        used = min(len(part), arguments.structures)
         for result in results:
-            print(f"{name}, {min(len(part), arguments.structures)} structures, {result.describe()}", flush=True)
+            print(f"{name}, {used} structures, {result.describe()}", flush=True)
         measured[name] = {
             "means_of_draws": [{result.sites: result.means() for result in drawn} for drawn in draws],
             "cut_share": {result.sites: result.cut_share for result in results},

@@ -2,8 +2,8 @@
 
 python -m benchmarks.start [--runs 5]
 
-Each run is a process of its own. The first has an empty cache of compiled programs (JAXCRYSTAL_CACHE), the others
-that which it left. The clock of "to sampling" starts when the command's modules are imported.
+Each run is a process of its own. The first has an empty cache of compiled programs (JAXCRYSTAL_CACHE),
+the others that which it left. The clock of "to sampling" starts when the command's modules are imported.
 """
 
 import argparse

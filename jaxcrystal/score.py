@@ -16,13 +16,13 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.graph.multigraph import build_multigraph
+from jaxcrystal.graph.multigraph import build_multigraph, inverse_distance
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import edge_weight
-from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.group_row import group_row
 from jaxcrystal.symmetry.lattice import metric_gradient
 from jaxcrystal.symmetry.subspaces import project_displacement
-from jaxcrystal.vectors import turn
+from jaxcrystal.vectors import dot, turn
 
 _SOFTENING = 1e-3
 #: Of the sums over edges, for modules that do not name their own.
@@ -134,18 +134,20 @@ def reduce_edges(
     """
     weight = edge_weight(graph, exponent)
     nodes = crystal.node_mask.shape[0]
-    forces = (weight * outputs[:, 0])[:, None] * graph.edges.direction
-    coords = project_displacement(forces.reshape(nodes, -1, 3).sum(1), crystal)
-
     # G = ∂d/∂params at fixed fractional displacement f: d² = fᵀ M f.
-    frac = graph.edges.frac_displacement
+    frac = graph.edges.frac_displacement[:, None]
     slope = metric_gradient(crystal.lattice_params, crystal.space_group)
-    squares = (frac[:, :, None] * frac[:, None, :]).reshape(-1, 9)
-    quadratic = jnp.matmul(squares, slope.reshape(6, 9).T, precision=jax.lax.Precision.HIGHEST)
-    gradient = quadratic / (2.0 * jnp.maximum(graph.edges.distance, _SOFTENING))[:, None]
-    share = weight / jnp.maximum(weight.sum(), _SOFTENING)
-    scale = share * outputs[:, 1] / ((gradient**2).sum(1) + _SOFTENING)
-    return coords, (scale[:, None] * gradient).sum(0)
+    quadratic = dot(turn(slope, frac), frac)
+    gradient = quadratic * (0.5 * inverse_distance(graph.edges.distance))[:, None]
+    scale = weight * outputs[:, 1] / ((gradient**2).sum(1) + _SOFTENING)
+
+    # One sum for all: every sum over edges is an operation of its own.
+    forces = (weight * outputs[:, 0])[:, None] * graph.edges.direction
+    terms = jnp.concatenate([forces, scale[:, None] * gradient, weight[:, None]], axis=1)
+    of_nodes = terms.reshape(nodes, -1, 10).sum(1)
+    total = of_nodes[:, 3:].sum(0)
+    coords = project_displacement(of_nodes[:, :3], crystal)
+    return coords, total[:6] / jnp.maximum(total[6], _SOFTENING)
 
 
 def with_known_noise(
@@ -172,7 +174,7 @@ def with_known_noise(
     dtype = coords.dtype
     near = ((own_images**2).sum(-1) < IMAGE_DISTANCE**2) & crystal.site_ops
     share = near.astype(dtype) / jnp.maximum(near.sum(1, keepdims=True), 1)
-    rotations = jnp.asarray(group_tables().cart_rotations, dtype)[crystal.space_group]
+    rotations = group_row(crystal.space_group, dtype).cart_rotations
     # Means over the stabiliser: of the images, and of the rotations, which projects on what it leaves alone.
     to_position = (share[..., None] * own_images).sum(1)
     exact = jax.lax.Precision.HIGHEST

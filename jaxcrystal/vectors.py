@@ -34,8 +34,12 @@ def determinant(matrix: Float[Array, "3 3"]) -> Float[Array, ""]:
 
 def inverse(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
     """Returns the inverse of one matrix, by cross products; not finite where it is singular."""
-    first, second, third = matrix
-    columns = jnp.stack(
-        [jnp.cross(second, third), jnp.cross(third, first), jnp.cross(first, second)], axis=-1
-    )
-    return columns / dot(first, columns[:, 0])
+    rows = cofactors(matrix)
+    return rows.T / dot(matrix[0], rows[0])
+
+
+def cofactors(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """Returns the cofactors of one matrix: row n is the cross product of the two rows after row n."""
+    # The matrix repeated, so that rows and columns after the last are the first again.
+    tiled = jnp.tile(matrix, (2, 2))
+    return tiled[1:4, 1:4] * tiled[2:5, 2:5] - tiled[1:4, 2:5] * tiled[2:5, 1:4]

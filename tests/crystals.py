@@ -12,12 +12,11 @@ from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.network import NetworkConfig, make_module
 from jaxcrystal.score import NoisePrediction, init_params, make_score
 from jaxcrystal.symmetry.detect import niggli_axes
+from jaxcrystal.symmetry.families import ANGLE_SCALE, TIE
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import (
-    ANGLE_SCALE,
     LENGTH_SCALE,
     MIN_UNIT_VOLUME_SQUARED,
-    TIE,
     free_params,
     lattice_matrix,
 )

@@ -12,8 +12,9 @@ from jaxcrystal.io.checks import atomic_numbers, checked, near_pairs
 from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.symmetry.canonical import canonical_cell
 from jaxcrystal.symmetry.detect import standard_dataset
+from jaxcrystal.symmetry.families import FREE, TIE
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import ANGLE_SCALE, FREE, LENGTH_SCALE, TIE
+from jaxcrystal.symmetry.lattice import ANGLE_SCALE, LENGTH_SCALE
 from jaxcrystal.symmetry.orbits import expand_orbit
 from jaxcrystal.symmetry.wyckoff import locate, wyckoff_positions
 

@@ -41,11 +41,12 @@ def reduced_cell(
       primitive: [3, 3] primitive vectors, fractional in it.
       start: `coefficients` of nearly the same cell; changes the time it takes only.
     """
-    coefficients = minkowski_coefficients(times(primitive, lattice), start)
+    vectors = times(primitive, lattice)
+    coefficients = minkowski_coefficients(vectors, start)
     frac_basis = times(coefficients, primitive)
     return ReducedCell(
         coefficients=coefficients,
-        basis=times(frac_basis, lattice),
+        basis=times(coefficients, vectors),
         frac_basis=frac_basis,
         # The conventional vectors are lattice vectors: their coefficients are integers.
         # Without rounding, float32 loses three digits in a very skewed cell.

@@ -14,7 +14,7 @@ import jraph
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.crystal import Crystal
+from jaxcrystal.crystal import MAX_OPS, Crystal
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.vectors import times
@@ -100,19 +100,20 @@ def build_multigraph(
     edges = nodes * config.max_neighbors
     receivers = jnp.repeat(jnp.arange(nodes), config.max_neighbors)
     senders = found.senders.reshape(edges)
-    direction = jnp.where(
-        found.mask[..., None], found.displacement / jnp.maximum(found.distance, 1e-3)[..., None], 0.0
-    ).reshape(edges, 3)
-    rotations = jnp.asarray(group_tables().cart_rotations, direction.dtype)[crystal.space_group]
+    distance = found.distance.reshape(edges)
+    displacement = found.displacement.reshape(edges, 3)
+    direction = displacement * inverse_distance(distance)[:, None]
     op_index = found.op_index.reshape(edges)
+    # One list of the operations of all groups: a look-up in two dimensions is one more operation.
+    rotations = jnp.asarray(group_tables().cart_rotations.reshape(-1, 3, 3), direction.dtype)
     return jraph.GraphsTuple(
         nodes=Nodes(crystal.species, crystal.node_mask, found.reach, found.own_images),
         edges=Edges(
-            displacement=found.displacement.reshape(edges, 3),
+            displacement=displacement,
             frac_displacement=found.frac_displacement.reshape(edges, 3),
-            distance=found.distance.reshape(edges),
+            distance=distance,
             direction=direction,
-            sender_direction=times(direction, rotations[op_index]),
+            sender_direction=times(direction, rotations[MAX_OPS * crystal.space_group + op_index]),
             reach=jnp.repeat(found.reach, config.max_neighbors),
             op_index=op_index,
             same_site=(senders == receivers) & found.mask.reshape(edges),
@@ -130,6 +131,11 @@ def build_multigraph(
         n_node=jnp.array([nodes]),
         n_edge=jnp.array([edges]),
     )
+
+
+def inverse_distance(distance: Float[Array, " edges"]) -> Float[Array, " edges"]:
+    """Returns 1 over distances (Å), of which those on padding may be 0."""
+    return 1.0 / jnp.maximum(distance, 1e-3)
 
 
 def reverse_edges(graph: jraph.GraphsTuple) -> tuple[Int[Array, " edges"], Bool[Array, " edges"]]:

@@ -31,9 +31,10 @@ from jaxcrystal.graph.images import (
     reduced_cell,
     squared_distances,
 )
+from jaxcrystal.symmetry.group_row import group_row
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
-from jaxcrystal.vectors import dot, inverse, times, turn
+from jaxcrystal.vectors import cofactors, dot, times, turn
 
 #: Å; a site's own image nearer than this is the site itself.
 SELF_DISTANCE = 1e-2
@@ -151,33 +152,30 @@ def find_neighbors(
       `config.lattice_vectors` flags `LATTICE_VECTORS`.
     """
     dtype = crystal.frac_coords.dtype
-    tables = group_tables()
-    group = crystal.space_group
-    cell = reduced_cell(
-        lattice_matrix(crystal.lattice_params, group),
-        jnp.asarray(tables.primitive, dtype)[group],
-        reduction,
-    )
-    lattice_vectors, covered = _lattice_vectors(cell, config)
-    rotations, translations = (
-        jnp.asarray(table, dtype)[group] for table in (tables.rotations, tables.translations)
-    )
-    image_coords = turn(rotations, crystal.frac_coords[:, None]) + translations
-    own_reduced, own_squared = nearest_images(image_coords - crystal.frac_coords[:, None], cell)
+    row = group_row(crystal.space_group, dtype)
+    lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
+    cell = reduced_cell(lattice, row.primitive, reduction)
+    lattice_vectors, covered_squared = _lattice_vectors(cell, config)
+    image_coords = turn(row.rotations, crystal.frac_coords[:, None]) + row.translations
+    own_reduced, _ = nearest_images(image_coords - crystal.frac_coords[:, None], cell)
+    own_images = times(own_reduced, cell.basis)
     keep = crystal.site_ops & crystal.node_mask[:, None]
     if capacity.merge:
-        keep = keep & ~_repeated_images(crystal, own_squared < config.merge_distance**2)
+        coincides = dot(own_images, own_images) < config.merge_distance**2
+        keep = keep & ~_repeated_images(crystal, coincides)
 
-    num_images = keep.sum()
     image_coords, image_mask = image_coords.reshape(-1, 3), keep.reshape(-1)
-    images = jnp.arange(keep.size)  # which: site * MAX_OPS + operation
-    if capacity.max_images < keep.size:
-        order, images = jax.lax.top_k(jnp.where(image_mask, keep.size - images, 0), capacity.max_images)
-        image_coords, image_mask = image_coords[images], order > 0
+    images: Array | np.ndarray = np.arange(keep.size)  # which: site * MAX_OPS + operation
+    all_listed = capacity.max_images >= keep.size
+    if not all_listed:
+        # One more than there is room for: it is an image only if there are too many.
+        order, images = jax.lax.top_k(jnp.where(image_mask, keep.size - images, 0), capacity.max_images + 1)
+        too_many, images = order[-1] > 0, images[:-1]
+        image_coords, image_mask = image_coords[images], order[:-1] > 0
 
     # Stage 1: the shortest displacement to every image, [nodes, images].
     nodes = crystal.node_mask.shape[0]
-    own = images // MAX_OPS == jnp.arange(nodes)[:, None]
+    own = _is_own(images, nodes)
     self_distance = config.merge_distance if capacity.merge else SELF_DISTANCE
     reduced, squared = nearest_images(
         image_coords - crystal.frac_coords[:, None], cell, jnp.where(own, self_distance**2, -1.0)
@@ -188,8 +186,8 @@ def find_neighbors(
         negative, pairs = jax.lax.top_k(-squared, num_pairs)
         squared = -negative
         reduced = jnp.take_along_axis(reduced, pairs[..., None], axis=1)
-        own = jnp.take_along_axis(own, pairs, axis=1)
-        images = images[pairs]
+        images = pairs if all_listed else images[pairs]
+        own = _is_own(images, nodes)
     else:
         images = jnp.broadcast_to(images, squared.shape)
 
@@ -201,7 +199,7 @@ def find_neighbors(
     wanted = min(config.max_neighbors + 1, num_pairs * config.lattice_vectors)
     negative, chosen = jax.lax.top_k(-all_squared.reshape(nodes, -1), wanted)
     found = -negative < 0.5 * FAR
-    pair, vector = chosen // config.lattice_vectors, chosen % config.lattice_vectors
+    pair, vector = _quotient_and_rest(chosen, config.lattice_vectors)
     reduced = jnp.take_along_axis(reduced, pair[..., None], axis=1) + lattice_vectors[vector]
     kept_displacement = times(reduced, cell.basis)
     distance = jnp.sqrt(jnp.maximum(dot(kept_displacement, kept_displacement), 1e-12))
@@ -212,8 +210,9 @@ def find_neighbors(
     # An image at distance r needs lattice vectors up to r + |its shortest displacement|.
     needed = reach[:, None] + jnp.sqrt(dot(displacement, displacement))
     matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * FAR)
-    status = flag_if(jnp.any(matters & (needed > covered)), Status.LATTICE_VECTORS)
-    status = status | flag_if(num_images > capacity.max_images, Status.IMAGES)
+    status = flag_if(jnp.any(matters & (needed**2 > covered_squared)), Status.LATTICE_VECTORS)
+    if not all_listed:
+        status = status | flag_if(too_many, Status.IMAGES)
 
     def first_k(array: Array) -> Array:
         array = array[:, : config.max_neighbors]
@@ -222,34 +221,48 @@ def find_neighbors(
 
     mask = first_k(found & (distance < config.cutoff))
     neighbors = jnp.where(mask, first_k(jnp.take_along_axis(images, pair, axis=1)), 0)
+    senders, op_index = _quotient_and_rest(neighbors, MAX_OPS)
     return Neighbors(
-        senders=neighbors // MAX_OPS,
-        op_index=neighbors % MAX_OPS,
+        senders=senders,
+        op_index=op_index,
         displacement=jnp.where(mask[..., None], first_k(kept_displacement), 0.0),
         frac_displacement=jnp.where(mask[..., None], first_k(times(reduced, cell.frac_basis)), 0.0),
         distance=jnp.where(mask, first_k(distance), config.cutoff),
         mask=mask,
         reach=reach,
         cut=(last < config.cutoff) & crystal.node_mask,
-        own_images=times(own_reduced, cell.basis),
+        own_images=own_images,
         reduction=cell.coefficients,
         status=status,
-        num_images=num_images.astype(jnp.int32),
+        num_images=keep.sum().astype(jnp.int32),
     )
 
 
 def _lattice_vectors(cell: ReducedCell, config: GraphConfig) -> tuple[Array, Array]:
-    """Returns the shortest lattice vectors [M, 3], in reduced coordinates, and how far they reach.
+    """Returns the shortest lattice vectors [M, 3], in reduced coordinates, and how far they reach, squared.
 
-    Every lattice vector shorter than the reach (Å) is among them.
+    Every lattice vector shorter than the reach is among them (Å²).
     """
     grid = jnp.asarray(grid_points(config.grid), cell.basis.dtype)
     cartesian = times(grid, cell.basis)
     negative, shortest = jax.lax.top_k(-dot(cartesian, cartesian), config.lattice_vectors + 1)
     # |coefficient n| of a vector of length L is at most L / height n, so that every
     # vector shorter than (grid + 1) times the least height lies in the grid.
-    height = 1.0 / jnp.sqrt((inverse(cell.basis) ** 2).sum(0).max())
-    return grid[shortest[:-1]], jnp.minimum(jnp.sqrt(-negative[-1]), (config.grid + 1) * height)
+    faces = cofactors(cell.basis)
+    height_squared = dot(cell.basis[0], faces[0]) ** 2 / dot(faces, faces).max()
+    return grid[shortest[:-1]], jnp.minimum(-negative[-1], (config.grid + 1) ** 2 * height_squared)
+
+
+def _is_own(images: Array | np.ndarray, nodes: int) -> Array | np.ndarray:
+    """[nodes, images] whether an image is one of the node itself."""
+    first = MAX_OPS * np.arange(nodes)[:, None]
+    return (images >= first) & (images < first + MAX_OPS)
+
+
+def _quotient_and_rest(numbers: Array, divisor: int) -> tuple[Array, Array]:
+    """Divides integers that are not negative, once: `//` and `%` divide twice, and mind the signs."""
+    quotient = jax.lax.div(numbers, jnp.full_like(numbers, divisor))
+    return quotient, numbers - divisor * quotient
 
 
 def _repeated_images(crystal: Crystal, coincides: Array) -> Array:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxcrystal.vectors import dot, times
 
 #: More rounds than cells with an aspect ratio of 1:100 need.
-_MOST_ROUNDS = 8
+_MOST_ROUNDS = 9
 _NEIGHBORS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), -1).reshape(9, 2)
 
 
@@ -18,9 +18,9 @@ def minkowski_coefficients(
 ) -> Float[Array, "3 3"]:
     """Returns the integer matrix whose product with `vectors` is a reduced basis.
 
-    Greedy reduction (Nguyen and Stehlé, ACM Trans. Algorithms 5, 46, 2009): sort by
-    length, then take from the longest vector the lattice vector of the other two that
-    is closest to it, until a round changes nothing. In a reduced basis the vector
+    Greedy reduction (Nguyen and Stehlé, ACM Trans. Algorithms 5, 46, 2009): take from the
+    longest vector the lattice vector of the other two that is closest to it, then sort by
+    length, until a round changes nothing. In a reduced basis the vector
     of a lattice closest to a point of the cell [-½, ½]³ has coefficients in {-1, 0, 1}.
 
     Args:
@@ -34,21 +34,18 @@ def minkowski_coefficients(
     vectors = jax.lax.stop_gradient(vectors)
     start = jnp.eye(3, dtype=vectors.dtype) if start is None else start
 
-    def unfinished(state: tuple[Array, Array, Array]) -> Array:
-        rounds, before, now = state
-        return (rounds < _MOST_ROUNDS) & jnp.any(before != now)
+    def unfinished(state: tuple[Array, Array]) -> Array:
+        return state[0] > 0
 
-    def go_on(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        rounds, _, now = state
-        return rounds + 1, now, _one_round(now, vectors)
+    def go_on(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        rounds_left, before = state
+        now = _one_round(before, vectors)
+        return jnp.where(jnp.any(now != before), rounds_left - 1, 0), now
 
-    # No coefficients are NaN: the first round is never left out.
-    first = jnp.int32(0), jnp.full_like(start, jnp.nan), start
-    return _by_length(jax.lax.while_loop(unfinished, go_on, first)[2], vectors)
+    return jax.lax.while_loop(unfinished, go_on, (jnp.int32(_MOST_ROUNDS), start))[1]
 
 
 def _one_round(coefficients: Array, vectors: Array) -> Array:
-    coefficients = _by_length(coefficients, vectors)
     first, second, third = times(coefficients, vectors)
     shift = jnp.round(dot(first, second) / dot(first, first))
     second = second - shift * first
@@ -59,30 +56,26 @@ def _one_round(coefficients: Array, vectors: Array) -> Array:
     aa, ab, bb = dot(first, first), dot(first, second), dot(second, second)
     ta, tb = dot(third, first), dot(third, second)
     normal = jnp.maximum(aa * bb - ab * ab, 1e-12)
-    rounded = jnp.round(jnp.stack([ta * bb - tb * ab, tb * aa - ta * ab]) / normal)
+    rounded = jnp.round(jnp.stack([(ta * bb - tb * ab) / normal, (tb * aa - ta * ab) / normal]))
     candidates = rounded + jnp.asarray(_NEIGHBORS, vectors.dtype)
     remainders = third - candidates[:, :1] * first - candidates[:, 1:] * second
     # A tie keeps the first candidate; prefer the unshifted one, so that a reduced
     # basis is left as it is.
     cost = dot(remainders, remainders) * jnp.where((candidates == 0).all(1), 1.0 - 1e-5, 1.0)
     best = candidates[jnp.argmin(cost)]
-    return jnp.stack(
-        [coefficients[0], shorter, coefficients[2] - best[0] * coefficients[0] - best[1] * shorter]
+    third = third - best[0] * first - best[1] * second
+    nearest = coefficients[2] - best[0] * coefficients[0] - best[1] * shorter
+    rows = jnp.stack([coefficients[0], shorter, nearest])
+    return _by_length(rows, aa, bb, dot(third, third))
+
+
+def _by_length(rows: Array, first: Array, second: Array, third: Array) -> Array:
+    """Sorts three rows by the numbers that belong to them; equal ones stay in order."""
+    rank = jnp.stack(
+        [
+            (second < first).astype(int) + (third < first),
+            (first <= second).astype(int) + (third < second),
+            (first <= third).astype(int) + (second <= third),
+        ]
     )
-
-
-def _by_length(coefficients: Array, vectors: Array) -> Array:
-    """Sorts the rows by the lengths of the vectors that they make; equal ones stay in order."""
-    basis = times(coefficients, vectors)
-    rows, lengths = list(coefficients), list(dot(basis, basis))
-    for one, other in ((0, 1), (1, 2), (0, 1)):
-        swap = lengths[one] > lengths[other]
-        rows[one], rows[other] = (
-            jnp.where(swap, rows[other], rows[one]),
-            jnp.where(swap, rows[one], rows[other]),
-        )
-        lengths[one], lengths[other] = (
-            jnp.minimum(lengths[one], lengths[other]),
-            jnp.maximum(lengths[one], lengths[other]),
-        )
-    return jnp.stack(rows)
+    return times((rank == np.arange(3)[:, None]).astype(rows.dtype), rows)

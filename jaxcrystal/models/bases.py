@@ -119,45 +119,38 @@ def real_harmonics(direction: Float[Array, "... 3"], max_order: int) -> Float[Ar
     Normalised so that by the addition theorem Σ_m S_lm(u) S_lm(v) = P_l(u·v) for unit
     vectors. For a zero vector S_0 is 1 and the rest are 0.
     """
-    # Those of degree 1 are y, z, x.
-    known = jnp.roll(direction, -1, axis=-1)
-    degree = 1
-    while degree < max_order:
-        further = min(degree, max_order - degree)
-        # Those of the next degrees are linear in the products of the last degree with all: twice
-        # as many degrees with every round.
-        last = known[..., degree**2 - 1 :]
-        lower = known[..., : (further + 1) ** 2 - 1]
-        products = (last[..., None] * lower[..., None, :]).reshape(*direction.shape[:-1], -1)
-        raising = jnp.asarray(_raising_matrix(degree, further), direction.dtype)
-        higher = jnp.matmul(products, raising, precision=jax.lax.Precision.HIGHEST)
-        known = jnp.concatenate([known, higher], axis=-1)
-        degree += further
-    return jnp.concatenate([jnp.ones_like(direction[..., :1]), known], axis=-1)
+    exponents, matrix = _monomials(max_order)
+    terms = jnp.ones((*direction.shape[:-1], len(exponents)), direction.dtype)
+    for axis in range(3):
+        for bit in 2 ** np.arange(max_order.bit_length()):
+            power = direction[..., axis, None] ** int(bit)
+            terms = jnp.where(exponents[:, axis] & bit, terms * power, terms)
+    return jnp.matmul(terms, jnp.asarray(matrix, direction.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
 @lru_cache(maxsize=16)
-def _raising_matrix(degree: int, further: int) -> np.ndarray:
-    """[products, outputs] from the products S_degree S_l, l = 1..further, to S_{degree + l}.
+def _monomials(max_order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns exponents [monomials, 3] of x, y and z, and the harmonics in them, [monomials, harmonics].
 
-    Solved for in float64, degree by degree.
+    On the sphere x² + y² + z² is 1, so that those of the highest degree span the harmonics of all degrees
+    that are odd or even as it is, and those of one degree less the others. With no terms of different
+    degrees to cancel, that is as accurate in float32 as a recurrence, and one product.
     """
-    points = np.random.default_rng(degree).normal(size=(40 * (degree + further) + 40, 3))
+    numbers = np.indices((max_order + 1,) * 3).reshape(3, -1).T
+    degree = numbers.sum(1)
+    exponents = numbers[(degree == 0) | (degree == max_order) | (degree == max_order - 1)]
+    points = np.random.default_rng(0).normal(size=(40 * len(exponents), 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    last = _harmonics_of_degree(points, degree)
-    starts = np.arange(1, further + 2) ** 2 - 1
-    matrix = np.zeros((last.shape[1], starts[-1], (degree + further + 1) ** 2 - (degree + 1) ** 2))
-    for lower in range(1, further + 1):
-        inputs = slice(lower**2 - 1, (lower + 1) ** 2 - 1)
-        outputs = slice(
-            (degree + lower) ** 2 - (degree + 1) ** 2, (degree + lower + 1) ** 2 - (degree + 1) ** 2
-        )
-        products = last[:, :, None] * _harmonics_of_degree(points, lower)[:, None, :]
-        wanted = _harmonics_of_degree(points, degree + lower)
-        # Some products depend on one another; of the solutions, the smallest rounds least.
-        solution = np.linalg.lstsq(products.reshape(len(points), -1), wanted, rcond=1e-10)[0]
-        matrix[:, inputs, outputs] = solution.reshape(last.shape[1], -1, wanted.shape[1])
-    return matrix.reshape(-1, matrix.shape[2])
+    matrix = np.zeros((len(exponents), (max_order + 1) ** 2))
+    matrix[0, 0] = 1.0
+    for order in range(1, max_order + 1):
+        used = np.flatnonzero(exponents.sum(1) == max_order - (max_order - order) % 2)
+        # Of multinomial weight, the monomials are nearly orthogonal.
+        weights = np.sqrt(special.factorial(max_order) / special.factorial(exponents[used]).prod(1))
+        terms = weights * (points[:, None] ** exponents[used]).prod(2)
+        solution = np.linalg.lstsq(terms, _harmonics_of_degree(points, order), rcond=None)[0]
+        matrix[used, order**2 : (order + 1) ** 2] = weights[:, None] * solution
+    return exponents, np.where(np.abs(matrix) < 1e-12, 0.0, matrix)
 
 
 def _harmonics_of_degree(points: np.ndarray, order: int) -> np.ndarray:

@@ -145,48 +145,61 @@ class DimeNet(nn.Module):
         del cond
         config = self.config
         geometry = self._geometry(graph)
-        messages = EmbeddingBlock(config)(graph, geometry.radial, log_sigma)
+        embedding = EmbeddingBlock(config)
         blocks = [InteractionBlock(config) for _ in range(config.blocks)]
-        stages = [messages]
-        for block, filters in zip(blocks, self._filters(blocks, geometry), strict=True):
-            stages.append(block(stages[-1], filters, geometry))
-        return self._outputs(stages[-1:] if config.last_output_only else stages, geometry, graph).sum(0)
+        outputs = [OutputBlock(config) for _ in range(1 if config.last_output_only else config.blocks + 1)]
+        first, filters, last = self._weighed_bases(embedding, blocks, outputs, geometry)
+        stages = [embedding(graph, first, log_sigma)]
+        for block, of_block in zip(blocks, filters, strict=True):
+            stages.append(block(stages[-1], of_block, geometry))
+        return self._outputs(outputs, stages[-len(outputs) :], last, geometry, graph).sum(0)
 
-    def _filters(self, blocks: list["InteractionBlock"], geometry: _Geometry) -> list[_Filters]:
-        """Returns the bases as each interaction block weighs them, from one product for all blocks."""
+    def _weighed_bases(
+        self,
+        embedding: "EmbeddingBlock",
+        blocks: list["InteractionBlock"],
+        outputs: list["OutputBlock"],
+        geometry: _Geometry,
+    ) -> tuple[Array, list[_Filters], list[Array]]:
+        """Returns the bases as each block weighs them: those of the radial basis from one product for all."""
         config = self.config
-        if not blocks:
-            return []
-        weights = [block.filter_weights(weight_dtype(geometry.radial)) for block in blocks]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
-        radial, spherical = (jnp.matmul(*pair, precision=jax.lax.Precision.HIGHEST) for pair in stacked)
-        kernel = jnp.moveaxis(radial, 0, 1).reshape(config.num_radial, -1)
-        on_edges = matmul(geometry.radial, kernel, config.precision)
-        spherical = spherical.reshape(len(blocks), config.num_spherical, config.num_radial, -1)
-        of_harmonics = spherical.astype(on_edges.dtype)[:, _order_of_harmonic(config.num_spherical)]
-        return [
-            _Filters(*weights)
-            for weights in zip(jnp.split(on_edges, len(blocks), axis=1), of_harmonics, strict=True)
-        ]
+        dtype = weight_dtype(geometry.radial)
+        layers = [block.radial_weights(config.num_radial, dtype) for block in (embedding, *outputs)]
+        kernels = [kernel for kernel, _ in layers]
+        spherical: Any = []
+        if blocks:
+            weights = [block.filter_weights(dtype) for block in blocks]
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
+            radial, spherical = (jnp.matmul(*pair, precision=jax.lax.Precision.HIGHEST) for pair in stacked)
+            kernels.append(jnp.moveaxis(radial, 0, 1).reshape(config.num_radial, -1))
+            spherical = spherical.reshape(len(blocks), config.num_spherical, config.num_radial, -1)
+            spherical = spherical.astype(geometry.radial.dtype)[:, _order_of_harmonic(config.num_spherical)]
+        on_edges = matmul(geometry.radial, jnp.concatenate(kernels, axis=1), config.precision)
+        first, *others = jnp.split(on_edges, 1 + len(outputs) + len(blocks), axis=1)
+        first = first + jnp.asarray(layers[0][1], first.dtype)
+        of_outputs, of_blocks = others[: len(outputs)], others[len(outputs) :]
+        return first, [_Filters(*pair) for pair in zip(of_blocks, spherical, strict=True)], of_outputs
 
-    def _outputs(self, stages: list[Array], geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
+    def _outputs(
+        self,
+        blocks: list["OutputBlock"],
+        stages: list[Array],
+        radial: list[Array],
+        geometry: _Geometry,
+        graph: jraph.GraphsTuple,
+    ) -> Array:
         """[stages, ...] what the output block of each stage gives, all of them at once."""
-        blocks = [OutputBlock(self.config) for _ in stages]
         if self.is_initializing():
-            return jnp.stack(
-                [block(stage, geometry, graph) for block, stage in zip(blocks, stages, strict=True)]
-            )
+            each = zip(blocks, stages, radial, strict=True)
+            return jnp.stack([block(stage, basis, geometry, graph) for block, stage, basis in each])
         params = [self.variables["params"][str(block.name)] for block in blocks]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
         block = OutputBlock(self.config, parent=None)
 
         def one(params: Any, stage: Array, radial: Array) -> Any:
-            return block.apply({"params": params}, stage, geometry._replace(radial=radial), graph)
+            return block.apply({"params": params}, stage, radial, geometry, graph)
 
-        # The basis is repeated for every stage: XLA has no product on a CPU for bfloat16 gradients
-        # of kernels that are stacked where their input is not.
-        radial = jnp.broadcast_to(geometry.radial, (len(stages), *geometry.radial.shape))
-        return jnp.asarray(jax.vmap(one)(stacked, jnp.stack(stages), radial))
+        return jnp.asarray(jax.vmap(one)(stacked, jnp.stack(stages), jnp.stack(radial)))
 
     def _geometry(self, graph: jraph.GraphsTuple) -> _Geometry:
         config, edges = self.config, graph.edges
@@ -201,7 +214,7 @@ class DimeNet(nn.Module):
         # harmonics carry the addition theorem alone.
         angular_norm = jnp.asarray(np.sqrt((2 * degrees + 1) / (4 * np.pi)), x.dtype)
         spherical = spherical_bessel_basis(x, config.num_spherical, config.num_radial)
-        spherical = spherical * angular_norm[:, None] * (fade / x)[:, None, None]
+        spherical = spherical * angular_norm[:, None] * (fade * (1.0 / x))[:, None, None]
         order = _order_of_harmonic(config.num_spherical)
         directions = jnp.stack([edges.direction, edges.sender_direction])
         harmonics, outgoing = real_harmonics(directions, config.num_spherical - 1)
@@ -240,11 +253,19 @@ class EmbeddingBlock(nn.Module):
 
     config: DimeNetConfig
 
+    def setup(self) -> None:
+        """Names the layer whose product other blocks share."""
+        self.radial = self.config.dense(self.config.hidden)
+
+    def radial_weights(self, width: int, dtype: jnp.dtype) -> tuple[Array, Array | None]:
+        """Returns kernel and bias of the layer on the radial basis."""
+        return self.radial.weights(width, dtype)
+
     @nn.compact
     def __call__(
-        self, graph: jraph.GraphsTuple, radial: Array, log_sigma: Array | None
+        self, graph: jraph.GraphsTuple, radial: Float[Array, "edges hidden"], log_sigma: Array | None
     ) -> Float[Array, "edges hidden"]:
-        """Returns the first messages."""
+        """Returns the first messages; `radial` is what the layer of that name makes of the basis."""
         config = self.config
         uniform = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
         species = nn.Embed(
@@ -260,7 +281,7 @@ class EmbeddingBlock(nn.Module):
         to_receiver = config.dense(config.hidden, use_bias=False, name="receiver")(species)
         to_sender = config.dense(config.hidden, use_bias=False, name="sender")(species)
         sender = jax.nn.one_hot(graph.senders, nodes, dtype=radial.dtype)
-        rbf = _silu(config.dense(config.hidden, name="radial")(radial))
+        rbf = _silu(radial)
         x = config.dense(config.hidden, name="edge")(rbf) + matmul(sender, to_sender, config.precision)
         x = x + jnp.repeat(to_receiver, radial.shape[0] // nodes, axis=0)
         if config.noise_features:
@@ -353,11 +374,25 @@ class OutputBlock(nn.Module):
 
     config: DimeNetConfig
 
+    def setup(self) -> None:
+        """Names the layer whose product other blocks share."""
+        self.radial = self.config.dense(self.config.hidden, use_bias=False)
+
+    def radial_weights(self, width: int, dtype: jnp.dtype) -> tuple[Array, Array | None]:
+        """Returns kernel and bias of the layer on the radial basis."""
+        return self.radial.weights(width, dtype)
+
     @nn.compact
-    def __call__(self, messages: Array, geometry: _Geometry, graph: jraph.GraphsTuple) -> Array:
-        """Returns [edges, num_outputs], or [num_outputs] pooled."""
+    def __call__(
+        self,
+        messages: Float[Array, "edges hidden"],
+        radial: Float[Array, "edges hidden"],
+        geometry: _Geometry,
+        graph: jraph.GraphsTuple,
+    ) -> Array:
+        """Returns [edges, num_outputs], or [num_outputs] pooled; `radial` is that layer's of the basis."""
         config = self.config
-        x = config.dense(config.hidden, use_bias=False, name="radial")(geometry.radial) * messages
+        x = radial * messages
         if not config.edge_outputs:
             x = x.reshape(geometry.nodes, -1, config.hidden).sum(1)
         x = config.dense(config.output, use_bias=False, name="up")(x)

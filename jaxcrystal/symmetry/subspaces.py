@@ -1,28 +1,17 @@
 """Projects displacements on the subspaces in which sites may move, and moves sites in them."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.symmetry.groups import FAMILIES, group_tables
+from jaxcrystal.symmetry.group_row import free_origins, group_row
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
-from jaxcrystal.vectors import inverse, times, turn
-
-#: [6 families, 3, 3] directions of the axes, of any lengths; rows are vectors.
-_AXES = np.stack(
-    [
-        [[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, 1]] if family == "hexagonal" else np.eye(3)
-        for family in FAMILIES
-    ]
-)
-_INVERSE_AXES = np.linalg.inv(_AXES)
+from jaxcrystal.vectors import times, turn
 
 
 def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal) -> Float[Array, "nodes 3"]:
@@ -33,11 +22,9 @@ def project_displacement(displacement: Float[Array, "nodes 3"], crystal: Crystal
     lattice. It differs from that of fractional coordinates only where the axes are not at right
     angles in the plane that operations turn.
     """
-    dtype = displacement.dtype
-    family = jnp.asarray(group_tables().family)[crystal.space_group]
-    axes, inverse_axes = jnp.asarray(_AXES, dtype)[family], jnp.asarray(_INVERSE_AXES, dtype)[family]
-    frac = times(displacement, inverse_axes)
-    projected = times(turn(crystal.site_projection, frac), axes)
+    row = group_row(crystal.space_group, displacement.dtype)
+    frac = times(displacement, row.inverse_axes)
+    projected = times(turn(crystal.site_projection, frac), row.axes)
     return jnp.where(crystal.node_mask[:, None], projected, 0.0)
 
 
@@ -51,49 +38,48 @@ def without_free_translation(
     """
     share = crystal.node_mask.astype(displacement.dtype) / jnp.maximum(crystal.node_mask.sum(), 1)
     mean = (share[:, None] * displacement).sum(0)
-    free = turn(_free_translations(crystal, displacement.dtype), mean)
+    free = turn(group_row(crystal.space_group, displacement.dtype).free_origin, mean)
     return jnp.where(crystal.node_mask[:, None], displacement - free, displacement)
 
 
 def num_internal_coords(crystal: Crystal) -> Float[Array, ""]:
     """Returns the number of free coordinates less the directions in which the origin is free."""
-    dtype = crystal.site_projection.dtype
-    return num_free_coords(crystal) - jnp.trace(_free_translations(crystal, dtype))
+    row = group_row(crystal.space_group, crystal.site_projection.dtype)
+    return num_free_coords(crystal) - jnp.trace(row.free_origin)
 
 
 def internal_coords_of(space_group: int, letters: Sequence[str]) -> int:
     """Returns `num_internal_coords` of sites on given Wyckoff letters, on the host."""
     free = sum(wyckoff_position(space_group, letter).num_free for letter in letters)
-    return free - round(float(np.trace(_turned_by_none()[space_group])))
-
-
-def _free_translations(crystal: Crystal, dtype: DTypeLike) -> Float[Array, "3 3"]:
-    """Returns the projection on the Cartesian directions in which the group leaves the origin free."""
-    return jnp.asarray(_turned_by_none(), dtype)[crystal.space_group]
-
-
-@cache
-def _turned_by_none() -> Float[np.ndarray, "231 3 3"]:
-    """Returns of each group the projection on what no operation turns: the mean of the rotations."""
-    tables = group_tables()
-    mean = tables.cart_rotations.sum(1) / np.maximum(tables.num_ops, 1)[:, None, None]
-    return np.where(np.abs(mean) < 1e-9, 0.0, mean)  # exactly 0 where it is 0: the sums round
+    return free - round(float(np.trace(free_origins()[space_group])))
 
 
 def num_free_coords(crystal: Crystal) -> Float[Array, ""]:
     """Returns the number of free coordinates of the structure."""
-    return jnp.trace(crystal.site_projection, axis1=-2, axis2=-1).sum(-1)
+    return _num_free_of_sites(crystal).sum(-1)
+
+
+def _num_free_of_sites(crystal: Crystal) -> Float[Array, " max_nodes"]:
+    """Returns the dimensions of the sites' subspaces: a projection's trace."""
+    projection = crystal.site_projection
+    return projection[..., 0, 0] + projection[..., 1, 1] + projection[..., 2, 2]
 
 
 def move_sites(crystal: Crystal, displacement: Float[Array, "max_nodes 3"]) -> Crystal:
     """Returns the crystal with its sites moved by Cartesian displacements, Å."""
     lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
-    return crystal._replace(frac_coords=crystal.frac_coords + times(displacement, inverse(lattice)))
+    _, b, c = lattice
+    # displacement = x a + y b + z c, of which c alone has a z coordinate, and a no y coordinate.
+    inverse = 1.0 / jnp.diagonal(lattice)
+    z = displacement[:, 2] * inverse[2]
+    y = (displacement[:, 1] - z * c[1]) * inverse[1]
+    x = (displacement[:, 0] - y * b[0] - z * c[0]) * inverse[0]
+    return crystal._replace(frac_coords=crystal.frac_coords + jnp.stack([x, y, z], axis=1))
 
 
 def wrap_free_sites(
     frac_coords: Float[Array, "max_nodes 3"], crystal: Crystal
 ) -> Float[Array, "max_nodes 3"]:
     """Wraps free sites into [0, 1); a constrained site would leave its subspace."""
-    is_free = (crystal.site_projection == jnp.eye(3, dtype=frac_coords.dtype)).all((-2, -1))
+    is_free = _num_free_of_sites(crystal) > 2.5
     return jnp.where(is_free[:, None], frac_coords - jnp.floor(frac_coords), frac_coords)

@@ -17,8 +17,9 @@ from jaxcrystal.structures.finish_tables import finish_tables
 from jaxcrystal.structures.finished import Drawn, finish
 from jaxcrystal.structures.positions import on_special_position
 from jaxcrystal.symmetry.crystals import letter_indices
+from jaxcrystal.symmetry.families import FREE
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import FREE, LENGTH_SCALE, host_lattice
+from jaxcrystal.symmetry.lattice import LENGTH_SCALE, host_lattice
 from jaxcrystal.symmetry.orbits import expand_orbit, project_on_special_position
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from jaxcrystal.vectors import inverse

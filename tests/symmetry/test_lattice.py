@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcrystal.symmetry import lattice
+from jaxcrystal.symmetry.families import FIXED, TIE
 from jaxcrystal.symmetry.groups import FAMILIES
 from tests import crystals
 
@@ -153,6 +154,28 @@ def test_metric_gradient_against_finite_differences(family, x64):
         assert free[slot] or not gradient[slot].any()
         if free[slot]:
             assert np.abs(gradient[slot]).max() > 0.1
+
+
+@each_family
+@pytest.mark.grad
+def test_metric_gradient_is_that_of_automatic_differentiation(family, x64):
+    number, _ = FAMILY_GROUPS[family]
+    slope = jax.jit(jax.jacfwd(lattice.metric))
+    for params in np.random.default_rng(7).normal(0.0, 10.0, (50, 6)):
+        expected = np.moveaxis(slope(jnp.asarray(params), number), -1, 0)
+        assert np.allclose(metric_gradient(params, number), expected, rtol=1e-12, atol=1e-12)
+
+
+@each_family
+def test_parameters_are_spread_as_the_tables_say(family, x64):
+    """full = params @ TIE + FIXED: that lengths which are not free follow the first holds in every family."""
+    number, _ = FAMILY_GROUPS[family]
+    row = FAMILIES.index(family)
+    for params in np.random.default_rng(8).normal(0.0, 10.0, (20, 6)):
+        full = params @ TIE[row] + FIXED[row]
+        lengths, cotangents = lattice.lengths_and_cotangents(jnp.asarray(params), number)
+        assert np.allclose(lengths, 10.0 * np.log1p(np.exp(full[:3] / 10.0)), rtol=1e-12)
+        assert np.allclose(cotangents, full[3:] / 10.0, rtol=1e-12, atol=0)
 
 
 @pytest.mark.grad
