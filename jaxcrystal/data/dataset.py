@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,16 +148,13 @@ class Dataset:
         """Reads a file that `save` wrote, by path or URL.
 
         Raises:
-          DataError: no such file, not a data set, or one of another version.
+          DataError: see `io.arrays.load_arrays`.
         """
         with local_copy(path) as here:
             arrays, info = load_arrays(here, called=path)
         columns = {
             name.removeprefix(COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(COLUMN)
         }
-        missing = {f.name for f in fields(cls)} - {"info", "columns"} - set(arrays)
-        if missing:
-            raise DataError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
         return cls(**arrays, columns=columns, info=info)
 
 
