@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jaxcrystal import __version__
 from jaxcrystal.commands import evaluate, info, prepare, reconstruct, sample, screen, train, view
+from jaxcrystal.commands.interruption import end_soon_when_interrupted
 from jaxcrystal.commands.parser import Help, Parser
 
 # The rest of the package, and JAX with it, is imported where it is used: help is quick.
@@ -25,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 is success, 2 a mistake in the request or the files, 130 an interruption.
     """
+    if argv is None:
+        end_soon_when_interrupted()
     arguments = make_parser().parse_args(argv)
     from jaxcrystal.errors import JaxcrystalError
 

@@ -2,14 +2,27 @@
 
 import io
 import os
+import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 
+#: Bytes of a file of settings, at most.
+LONGEST_TEXT = 2**24
+#: Bytes that an archive may become whatever its size, and how many times its size beyond that.
+#: Prepared data shrinks to a fifth, ten thousand equal structures to a fiftieth, zeros to a thousandth.
+ALWAYS_ALLOWED = 2**27
+MOST_EXPANSION = 200
+#: What damaged archives raise; a RuntimeError is that of one with a password.
+ARCHIVE_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zlib.error,
+                  zipfile.BadZipFile)  # fmt: skip
+#: Name of the file that says which process writes to a folder.
+LOCK = ".lock.part"
 #: Of every file of an archive: the first moment that the format knows.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 
@@ -57,6 +70,28 @@ def write_text(path: str | Path, text: str, overwrite: bool = True) -> None:
     write_atomically(path, write, overwrite)
 
 
+def read_text(path: str | Path, most: int = LONGEST_TEXT) -> str:
+    """Returns the text (UTF-8) of a file that is read at once, such as settings.
+
+    Args:
+      path: of the file.
+      most: bytes that it may have; a device or a pipe is read no further.
+
+    Raises:
+      DataError: there is no such file, it cannot be read, is longer or is no text; without its name.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise DataError(f"it is longer than {most // 2**20} MiB")
+        return content.decode()
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from error
+    except ValueError as error:  # a name with a NUL, bytes that are no UTF-8
+        raise DataError(one_line(error)) from error
+
+
 def require_absent(path: str | Path) -> None:
     """Raises DataError if `path` exists."""
     if Path(path).exists():
@@ -91,6 +126,15 @@ def is_partial(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".part")
 
 
+def remove_partial(folder: Path) -> None:
+    """Removes what processes that were killed left half written in a folder."""
+    for path in list(filter(is_partial, folder.iterdir() if folder.is_dir() else ())):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # which another job may be removing
+        elif path.name != LOCK:
+            path.unlink(missing_ok=True)
+
+
 def zipped(folder: Path, compress: bool = True) -> bytes:
     """Returns the files of a folder as a zip archive; the same files give the same bytes."""
     content = io.BytesIO()
@@ -113,10 +157,26 @@ def unpack(archive: Path) -> None:
     try:
         if not folder.exists():
             with zipfile.ZipFile(archive) as content:
+                require_size(content, archive.stat().st_size)
                 content.extractall(folder)
         archive.unlink()
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {archive.name}: {error}") from error
+    except (*ARCHIVE_ERRORS, DataError) as error:
+        raise DataError(f"cannot read {archive.name}: {one_line(error)}") from error
+
+
+def require_size(archive: zipfile.ZipFile, size: int) -> None:
+    """Raises DataError where an archive would become much larger than any of ours does.
+
+    Args:
+      archive: of which only what it says of itself is read.
+      size: its bytes.
+    """
+    total, most = (
+        sum(info.file_size for info in archive.infolist()),
+        max(ALWAYS_ALLOWED, MOST_EXPANSION * size),
+    )
+    if total > most:
+        raise DataError(f"its {size} bytes would be {total} when unpacked, expected at most {most}")
 
 
 def _umask() -> int:

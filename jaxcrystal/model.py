@@ -8,7 +8,6 @@ A run folder of `train` is such a folder too, with checkpoints and logs beside.
 """
 
 import tomllib
-import zipfile
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
@@ -23,18 +22,21 @@ import tomli_w
 from jaxcrystal.config import from_dict, to_dict
 from jaxcrystal.crystal import empty, pad_and_stack
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.errors import DataError, RequestError
-from jaxcrystal.files import write_atomically, write_text
+from jaxcrystal.errors import DataError, RequestError, one_line
+from jaxcrystal.files import read_text, write_atomically, write_text
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.models.network import NetworkConfig, find_module, make_module
-from jaxcrystal.parameters import from_arrays, to_arrays
+from jaxcrystal.npz import Array, Schema, read_npz
+from jaxcrystal.parameters import from_arrays, names_of, to_arrays
 from jaxcrystal.remote import local_copy
 from jaxcrystal.score import ScoreFn, init_params, make_score
 
 FORMAT = "jaxcrystal-model-1"
 _SETTINGS, _WEIGHTS, _LETTERS = FILES = ("model.toml", "weights.npz", "letters.json")
 
+#: Single precision holds the squares of these.
+_WEIGHT_RANGE = -1e18, 1e18
 #: Å. Steps are better spent above: the last one, which takes the noise out, does the rest.
 _LEAST_SAMPLED = 0.05
 
@@ -143,28 +145,38 @@ def load_model(folder: str | Path | None = None, module: Any = None, *, complete
     """
     root = Path(str(files("jaxcrystal") / "bundled")) if folder is None else folder
     with local_copy(root, only=FILES) as path:
-        network, schedule, params, letters, info = _read(root, path)
-    model = Model(network, schedule, params, letters, info, _given_module(root, network, module))
-    _require_fitting(root, model, complete)
-    return model
+        network, schedule, info = _settings(root, path)
+        given = _given_module(root, network, module)
+        letters = LetterFrequencies.load(path / _LETTERS, called=f"{root}/{_LETTERS}")
+        params = _weights(root, path / _WEIGHTS, _schema(root, given, network.graph, info, complete), given)
+    return Model(network, schedule, params, letters, info, given)
 
 
-def _read(root: str | Path, path: Path) -> tuple[NetworkConfig, NoiseSchedule, Any, LetterFrequencies, dict]:
-    """Returns what the files of a model at `path` hold; `root` is what errors call it."""
+def _settings(root: str | Path, path: Path) -> tuple[NetworkConfig, NoiseSchedule, dict[str, Any]]:
+    """Returns what model.toml of a folder at `path` says; `root` is what errors call the folder."""
     if not (path / _SETTINGS).exists():
         raise DataError(f"{root} holds no model: there is no {_SETTINGS} in it")
     try:
-        settings = tomllib.loads((path / _SETTINGS).read_text(encoding="utf-8"))
+        settings = tomllib.loads(read_text(path / _SETTINGS))
         if settings.get("format") != FORMAT:
-            raise ValueError(f"its format is {settings.get('format')!r}, this version reads {FORMAT!r}")
+            raise ValueError(f"its format is {settings.get('format')!r:.40}, this version reads {FORMAT!r}")
         network = from_dict(NetworkConfig, _with_new_names(settings["network"]))
         schedule = from_dict(NoiseSchedule, settings["schedule"])
-        with np.load(path / _WEIGHTS, allow_pickle=False) as arrays:
-            params = from_arrays(arrays)
-        letters = LetterFrequencies.load(path / _LETTERS)
-        return network, schedule, params, letters, dict(settings["info"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{root} holds a model that cannot be read: {error}") from error
+        return network, schedule, _checked_info(settings["info"])
+    except (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{root} holds a model that cannot be read: {one_line(error, 150)}") from error
+
+
+def _checked_info(info: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a model says of itself, where it is what the package counts on."""
+    elements, names, steps = info.get("elements", []), info.get("cond", []), info.get("steps", 0)
+    if not all(type(z) is int and 1 <= z <= 118 for z in elements):
+        raise ValueError("info.elements are not atomic numbers")
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError("info.cond are not names")
+    if type(steps) is not int or not 0 <= steps < 2**53:
+        raise ValueError("info.steps is not a number of updates")
+    return dict(info)
 
 
 def _with_new_names(network: dict[str, Any]) -> dict[str, Any]:
@@ -191,29 +203,32 @@ def _given_module(root: str | Path, network: NetworkConfig, module: Any) -> Any:
     return make_module(network, module) if isinstance(module, type) else module
 
 
-def _require_fitting(root: str | Path, model: Model, complete: bool) -> None:
-    """Raises DataError where weights are missing, too many, of another shape, or not finite."""
+def _schema(
+    root: str | Path, module: Any, graph: GraphConfig, info: dict[str, Any], complete: bool
+) -> dict[str, Array]:
+    """Returns what the weights of a network must be, by the names of `parameters.to_arrays`."""
     crystal = jax.tree.map(jnp.asarray, pad_and_stack([empty(1)], 1))
     crystal = jax.tree.map(lambda array: array[0], crystal)
-    cond = {name: jnp.zeros(()) for name in model.conditions} or None
-    like = jax.eval_shape(
-        lambda key: init_params(key, model.module, model.graph, crystal, cond), jax.random.key(0)
-    )
-    wanted, found = (
-        {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (like, model.params)
-    )
-    kind = type(model.module).__name__
-    if not complete:
-        wanted = {name: leaf for name, leaf in wanted.items() if name in found}
-    for name in sorted({*wanted} ^ {*found}):
-        word = "lacks" if name in wanted else "has besides"
-        raise DataError(f"{root}: the weights do not fit the network {kind}: weights.npz {word} {name}")
-    for name in sorted(wanted):
-        if found[name].shape != wanted[name].shape:
-            raise DataError(
-                f"{root}: the weights do not fit the network {kind}: {name} has the shape "
-                f"{found[name].shape}, expected {wanted[name].shape}"
-            )
-        if not np.isfinite(found[name]).all():
-            raise DataError(f"{root}: the weights are damaged: {name} is not finite")
+    cond = {name: jnp.zeros(()) for name in info.get("cond", ())} or None
+    try:
+        tree = jax.eval_shape(lambda key: init_params(key, module, graph, crystal, cond), jax.random.key(0))
+    except Exception as error:  # a network, of settings that it does not check, may raise anything
+        raise DataError(
+            f"{root}: the network {type(module).__name__} cannot be made: {one_line(error, 150)}"
+        ) from error
+    return {
+        name: Array("f", leaf.shape, *_WEIGHT_RANGE, optional=not complete)
+        for name, leaf in zip(names_of(tree), jax.tree.leaves(tree), strict=True)
+    }
+
+
+def _weights(root: str | Path, path: Path, schema: Schema, module: Any) -> Any:
+    """Returns the weights in a file, once they are known to be those of the network."""
+    try:
+        return from_arrays(read_npz(path, schema, all_of_it=True))
+    except FileNotFoundError as error:
+        raise DataError(f"{root} holds a model that cannot be read: there is no {_WEIGHTS}") from error
+    except DataError as error:
+        raise DataError(
+            f"{root}: the weights do not fit the network {type(module).__name__}: {error}"
+        ) from error

@@ -8,10 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def names_of(params: Any) -> list[str]:
+    """Returns the path of each leaf of parameters, such as `hidden/kernel`."""
+    paths = jax.tree_util.tree_leaves_with_path(params)
+    return ["/".join(str(key.key) for key in path) for path, _ in paths]
+
+
 def to_arrays(params: Any) -> dict[str, np.ndarray]:
-    """Returns parameters as one array for each path, such as `hidden/kernel`."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in leaves}
+    """Returns parameters as one array for each path."""
+    return dict(zip(names_of(params), map(np.asarray, jax.tree.leaves(params)), strict=True))
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Any:

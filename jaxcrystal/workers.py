@@ -1,12 +1,13 @@
 """Runs one function over many structures: in this process, in several, or on a cluster."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,8 @@ CHUNK = 8
 #: Up to so many chunks, starting processes takes longer than the work.
 _FEW = 4
 _CLUSTER_TIMEOUT = 20.0
+#: Of Linux: the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
 
 
 def map_structures(
@@ -76,7 +79,7 @@ def stream_structures(
     if dask is not None:
         outcomes = _on_cluster(function, chunks, dask)
     elif count > 1 and len(chunks) > _FEW:
-        outcomes = _in_processes(function, chunks, count)
+        outcomes = in_processes(function, chunks, count)
     else:
         outcomes = (_apply(function, [item]) for item in items)
     bar: tqdm[Any] = tqdm(
@@ -97,10 +100,20 @@ def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result
     return [function(item) for item in items]
 
 
-def _in_processes(
-    function: Callable[[Item], Result], chunks: list[list[Item]], processes: int
+def in_processes(
+    function: Callable[[Item], Result], chunks: Iterable[list[Item]], processes: int
 ) -> Iterator[list[Result]]:
-    pool = _pool(processes, _end_with_parent)
+    """Yields `function` of every item, in order, chunk by chunk; the processes are ended with the iteration.
+
+    Args:
+      function: see `stream_structures`.
+      chunks: of items that travel together; few of them are read ahead.
+      processes: that work.
+
+    Raises:
+      DataError: a worker process died.
+    """
+    pool = _pool(processes)
     waiting: deque[Future[list[Result]]] = deque()
     try:
         for chunk in chunks:
@@ -115,6 +128,9 @@ def _in_processes(
             'this under `if __name__ == "__main__":`); try processes=1'
         ) from error
     finally:
+        if waiting:  # nobody wants it any more, as after Ctrl-C: what is half done can take minutes
+            for process in list((pool._processes or {}).values()):
+                process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -133,7 +149,7 @@ class Workers(Generic[Item]):
         self._function = function
         self._count = count
         self._waiting: deque[Future[None]] = deque()
-        self._pool = _pool(count, _start_worker) if count else None
+        self._pool = _pool(count) if count else None
         if self._pool is not None:
             for _ in range(count):  # they start, and import what the function needs, meanwhile
                 self._pool.submit(_ready, function)
@@ -176,10 +192,10 @@ def _died(error: BrokenProcessPool) -> DataError:
     )
 
 
-def _pool(count: int, start: Callable[[], None]) -> ProcessPoolExecutor:
+def _pool(count: int) -> ProcessPoolExecutor:
     # spawn: a fork of a process in which JAX has started threads can hang.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=start)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
 
 
 def _ready(function: Callable[..., Any]) -> None:
@@ -194,6 +210,8 @@ def _start_worker() -> None:
 
 def _end_with_parent() -> None:
     """Ends this process when its parent is no more: the queue that it waits at has no end of its own."""
+    if sys.platform == "linux":  # at once, in the middle of a library's work too
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -18,6 +18,8 @@ ROOMS = (
     "elements",
     "text",
     "files",
+    "folders",
+    "npz",
     "remote",
     "workers",
     "background",

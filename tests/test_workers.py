@@ -1,6 +1,8 @@
 """Order, progress and failures of parallel work."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -180,6 +182,40 @@ def test_a_worker_that_dies_is_one_line(tmp_path) -> None:
         give_all(append_or_die, 1, tmp_path / "out", range(20))
     assert "\n" not in str(error.value)
     assert [number for number, _ in written(tmp_path / "out")] == [0, 1, 2]
+
+
+def stay(path: str) -> None:
+    """Notes its process, and stays in a library that lets no other thread of it run."""
+    with open(path, "a") as file:
+        file.write(f"0 {os.getpid()}\n")
+    ctypes.PyDLL(None).sleep(100_000)
+
+
+_BUSY_PARENT = """
+import sys
+from jaxcrystal.workers import map_structures
+from tests.test_workers import stay
+if __name__ == "__main__":
+    map_structures(stay, [sys.argv[1]] * 10, processes=2, chunk=1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others wait for the library")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_busy_workers_end_with_their_parent(number, tmp_path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "parent.py").write_text(_BUSY_PARENT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), str(out)], stderr=subprocess.DEVNULL, env=environment
+    )
+    while not out.exists() or len(written(out)) < 2:
+        time.sleep(0.05)
+    parent.send_signal(number)
+    assert parent.wait() in (-number, 128 + number)
+    for _, process in written(out):
+        while _runs(process):
+            time.sleep(0.05)
 
 
 _PARENT = """

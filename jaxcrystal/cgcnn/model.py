@@ -1,7 +1,6 @@
 """Computes the activations of the bundled CGCNN, whose Fréchet distance is FD CGCNN."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -17,6 +16,7 @@ from jaxcrystal.cgcnn.graph import BatchSize, CgcnnConfig, ShellGraph, batches, 
 from jaxcrystal.cgcnn.network import WEIGHTS_FORMAT, CgcnnOutput, apply
 from jaxcrystal.config import from_dict
 from jaxcrystal.errors import DataError
+from jaxcrystal.npz import Array, read_npz
 from jaxcrystal.parameters import from_arrays
 
 if TYPE_CHECKING:
@@ -51,16 +51,15 @@ def load_cgcnn(path: str | Path | None = None) -> CgcnnModel:
     """
     source = Path(str(files("jaxcrystal") / "bundled" / "cgcnn.npz")) if path is None else Path(path)
     try:
-        with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        label = arrays.pop("format", np.array([]))
-        if label.shape != (3,) or label[0] != WEIGHTS_FORMAT:
+        arrays = read_npz(source, {"format": Array("U", (3,)), "*": Array("f")})
+        label = arrays.pop("format")
+        if label[0] != WEIGHTS_FORMAT:
             raise ValueError(f"it is not of the format {WEIGHTS_FORMAT}")
         config = from_dict(CgcnnConfig, json.loads(str(label[1])))
         return CgcnnModel(config, from_arrays(arrays), json.loads(str(label[2])))
     except FileNotFoundError:
         raise DataError(f"{source} does not exist; `python -m jaxcrystal.cgcnn.train` makes one") from None
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (DataError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{source} holds no CGCNN that can be read: {error}") from error
 
 

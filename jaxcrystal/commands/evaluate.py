@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jaxcrystal.evaluation.fingerprints import require_eval
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
-    from jaxcrystal.files import claim_folder
+    from jaxcrystal.folders import results_folder
     from jaxcrystal.io.readers import AFLOW
     from jaxcrystal.remote import is_url
     from jaxcrystal.reports.figures import text_table
@@ -96,20 +96,22 @@ def run(arguments: argparse.Namespace) -> int:
     for source in sources.values():  # before minutes are spent on reading the others
         if source and source != AFLOW and not is_url(source) and not Path(source).exists():
             raise DataError(f"{source} does not exist")
-    out = claim_folder(arguments.out)
-    entries = {
-        name: load_entries(source, arguments.processes) if source else None
-        for name, source in sources.items()
-    }
-    evaluation = evaluate(
-        entries["samples"] or [],
-        entries["reference"] or [],
-        entries["train"],
-        EvaluationSettings(min_space_group=arguments.min_space_group),
-        processes=arguments.processes,
-        dask=arguments.dask,
-    )
-    _write(evaluation, out, {name: source for name, source in sources.items() if source}, arguments.no_html)
+    with results_folder(arguments.out) as out:
+        entries = {
+            name: load_entries(source, arguments.processes) if source else None
+            for name, source in sources.items()
+        }
+        evaluation = evaluate(
+            entries["samples"] or [],
+            entries["reference"] or [],
+            entries["train"],
+            EvaluationSettings(min_space_group=arguments.min_space_group),
+            processes=arguments.processes,
+            dask=arguments.dask,
+        )
+        _write(
+            evaluation, out, {name: source for name, source in sources.items() if source}, arguments.no_html
+        )
     print(text_table(evaluation.metrics))
     print("the paper's figures are not like for like: metrics.json says what differs (not_like_for_like)")
     counts = evaluation.metrics["counts"]
@@ -121,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{count:>7}  {reason}")
     if not evaluation.metrics["failures"]:
         print("   none")
-    print(f"{time.perf_counter() - started:.0f} s; written to {out}")
+    print(f"{time.perf_counter() - started:.0f} s; written to {arguments.out}")
     return 0
 
 

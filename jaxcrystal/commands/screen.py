@@ -3,8 +3,12 @@
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxcrystal.commands.parser import Commands, Help, at_least_1
+
+if TYPE_CHECKING:
+    from jaxcrystal.structures.screening import Screening
 
 _EXAMPLES = """\
 examples:
@@ -90,8 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _screen(arguments: argparse.Namespace, source: Path, density: tuple[float, float] | None) -> None:
     from jaxcrystal.errors import DataError, RequestError
-    from jaxcrystal.files import claim_folder
-    from jaxcrystal.structures.screening import screen
+    from jaxcrystal.folders import results_folder
     from jaxcrystal.structures.screening_files import (
         SCREENING_NAME,
         require_writable,
@@ -104,13 +107,27 @@ def _screen(arguments: argparse.Namespace, source: Path, density: tuple[float, f
     if arguments.out is None:
         if source.exists() and not source.is_dir():
             raise RequestError(f"{source} is not a folder: say with --out where screening.csv shall go")
-        out = source
-        require_writable(out / SCREENING_NAME)
+        require_writable(source / SCREENING_NAME)
+        screening = _screening(arguments, source, density)
+        write_screening(screening, source)
     else:
         if not source.exists():  # before the folder is made
             raise DataError(f"{source} does not exist")
-        out = claim_folder(arguments.out)
-    screening = screen(
+        with results_folder(arguments.out) as out:
+            screening = _screening(arguments, source, density)
+            write_kept(screening, source, out)
+            write_screening(screening, out)
+    print(table(screening))
+    path = Path(arguments.out or source) / SCREENING_NAME
+    print(f"{time.perf_counter() - started:.0f} s; written to {path}")
+
+
+def _screening(
+    arguments: argparse.Namespace, source: Path, density: tuple[float, float] | None
+) -> "Screening":
+    from jaxcrystal.structures.screening import screen
+
+    return screen(
         source,
         novel_against=arguments.novel_against,
         min_distance=arguments.min_distance,
@@ -118,11 +135,6 @@ def _screen(arguments: argparse.Namespace, source: Path, density: tuple[float, f
         rank=arguments.rank,
         processes=arguments.processes,
     )
-    if arguments.out is not None:
-        write_kept(screening, source, out)
-    path = write_screening(screening, out)
-    print(table(screening))
-    print(f"{time.perf_counter() - started:.0f} s; written to {path}")
 
 
 def _range(text: str) -> tuple[float, float]:

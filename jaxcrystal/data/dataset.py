@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -159,16 +159,13 @@ class Dataset:
             cells.
 
         Raises:
-          DataError: no such file, not a data set, one of another version, or with such structures.
+          DataError: see `io.arrays.load_arrays`; or one with such structures.
         """
         with local_copy(path) as here:
             arrays, info = load_arrays(here, called=path)
         columns = {
             name.removeprefix(COLUMN): arrays.pop(name) for name in list(arrays) if name.startswith(COLUMN)
         }
-        missing = {f.name for f in fields(cls)} - {"info", "columns"} - set(arrays)
-        if missing:
-            raise DataError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
         others = 0 if info.get(CANONICAL) else sum(map(has_free_angles, arrays["space_group"].tolist()))
         if others and not any_cell:
             raise DataError(

@@ -2,13 +2,11 @@
 
 import csv
 import io
-import multiprocessing
 import tempfile
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from jaxcrystal.io.readers import AFLOW, PROPERTIES, Record, read, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.io.sources import Skipped, column_names
 from jaxcrystal.remote import local_copy
+from jaxcrystal.workers import in_processes
 
 _CHUNK = 64
 #: Characters of a library's message that are kept.
@@ -182,38 +181,16 @@ def prepare_record(record: Record, max_sites: int) -> Outcome:
     return record.source_id, record.properties, result
 
 
-def _prepare_chunk(records: list[Record], max_sites: int) -> list[Outcome]:
-    return [prepare_record(record, max_sites) for record in records]
-
-
 def _work(records: Iterator[Record], max_sites: int, processes: int) -> Iterator[Outcome]:
     """Yields the outcome of every record, in order; few structures are done right here."""
     chunks = iter(lambda: list(islice(records, _CHUNK)), [])
     first = list(islice(chunks, 2))
     if processes > 1 and len(first) == 2:
-        yield from _in_parallel(chain(first, chunks), max_sites, processes)
+        one = partial(prepare_record, max_sites=max_sites)
+        yield from chain.from_iterable(in_processes(one, chain(first, chunks), processes))
         return
     for record in chain.from_iterable(chain(first, chunks)):
         yield prepare_record(record, max_sites)
-
-
-def _in_parallel(chunks: Iterator[list[Record]], max_sites: int, processes: int) -> Iterator[Outcome]:
-    waiting: deque[tuple[list[Record], Future[list[Outcome]]]] = deque()
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        for chunk in chunks:
-            waiting.append((chunk, pool.submit(_prepare_chunk, chunk, max_sites)))
-            if len(waiting) >= 4 * processes:  # so that a large source is not read ahead into memory
-                yield from waiting.popleft()[1].result()
-        while waiting:
-            yield from waiting.popleft()[1].result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker process died (out of memory, or a script that calls prepare outside "
-            '`if __name__ == "__main__":`); try processes=1'
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _with_bar(outcomes: Iterator[Outcome], progress: bool) -> Iterator[Outcome]:

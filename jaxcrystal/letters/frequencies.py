@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
+from jaxcrystal.letters.reading import read_elements
 from jaxcrystal.letters.similarity import log_similarity
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
@@ -91,26 +92,12 @@ class LetterFrequencies:
         write_text(path, json.dumps(content, separators=(",", ":")))
 
     @classmethod
-    def load(cls, path: str | Path) -> "LetterFrequencies":
-        """Reads what `save` wrote; raises DataError for anything else."""
+    def load(cls, path: str | Path, called: object = None) -> "LetterFrequencies":
+        """Reads what `save` wrote; raises DataError for anything else, which errors call `called`."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise ValueError(f"format {content['format']!r}, expected {_FORMAT!r}")
-            return cls.of_elements(
-                {
-                    int(group): {
-                        tuple(map(int, counts.split(","))): {
-                            tuple(tuple(x) for x in text.split(" ")): _rows(numbers, text.count(" ") + 1)
-                            for text, numbers in found.items()
-                        }
-                        for counts, found in kinds.items()
-                    }
-                    for group, kinds in content["elements"].items()
-                }
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} is not a table of letter frequencies: {error}") from error
+            return cls.of_elements(read_elements(path, _FORMAT))
+        except DataError as error:
+            raise DataError(f"{called or path} is not a table of letter frequencies: {error}") from error
 
     def chances(
         self, space_group: int, counts: Sequence[int], elements: Sequence[int] = ()
@@ -302,9 +289,3 @@ def swaps(sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, ..
             for place, part in zip(of_size, chosen, strict=True):
                 way[place] = part
         yield tuple(way)
-
-
-def _rows(numbers: Sequence[int], width: int) -> list[tuple[int, ...]]:
-    if len(numbers) % width or not all(isinstance(z, int) and 0 < z <= 118 for z in numbers):
-        raise ValueError(f"{len(numbers)} atomic numbers of {width} elements")
-    return [tuple(numbers[n : n + width]) for n in range(0, len(numbers), width)]

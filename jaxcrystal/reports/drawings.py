@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from jaxcrystal.io.convert import symbols, to_ase
 from jaxcrystal.reports.plots import STYLE
-from jaxcrystal.symmetry.detect import SYMPREC
+from jaxcrystal.symmetry.detect import SYMPREC, is_searchable
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -66,6 +66,8 @@ def drawing(structure: "Structure") -> Figure | None:
 def _conventional(structure: "Structure") -> "Structure":
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+    if not is_searchable(structure.lattice.matrix, structure.frac_coords):
+        return structure
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

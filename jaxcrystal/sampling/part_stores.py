@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial, write_atomically, zipped
+from jaxcrystal.files import is_partial, remove_partial, write_atomically, zipped
 from jaxcrystal.remote import Objects, is_url
-from jaxcrystal.structures.folder import PARTS, ZIPPED, unzip_part
+from jaxcrystal.structures.folder import PARTS, ZIPPED, is_part, unzip_part
 
 #: Writes the files of a part into a folder that does not exist yet.
 Fill = Callable[[Path], object]
@@ -76,7 +76,8 @@ class _OnDisk(PartStore):
             raise DataError(f"cannot write to {self._path}: {error.strerror or error}") from error
 
     def has(self, name: str) -> bool:
-        return (self._path / name).exists()
+        path = self._path / name
+        return path.is_file() and path.stat().st_size > 0
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -95,13 +96,13 @@ class _OnDisk(PartStore):
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise DataError(f"cannot read {self._path}: {error.strerror or error}") from error
+            raise DataError(f"cannot read {self._path / PARTS}: {error.strerror or error}") from error
         if packed := sorted(name for name in names if name.endswith(ZIPPED)):
             raise DataError(
                 f"{self._path / PARTS / packed[0]} is a part as runs at a URL have it: unpack each "
                 f"into a folder of its name without {ZIPPED}, and remove it"
             )
-        return set(_numbers(names))
+        return {number for number in _numbers(names) if is_part(self._place(number))}
 
     def write_part(self, part: int, fill: Fill) -> None:
         place = self._place(part)
@@ -114,10 +115,14 @@ class _OnDisk(PartStore):
             fill(filled)
             os.rename(filled, place)
         except (OSError, DataError) as error:
-            if place.exists():
+            if is_part(place):
                 return  # the other one was faster; its files are the same
             if isinstance(error, DataError):
                 raise
+            if place.exists():
+                raise DataError(
+                    f"{place} is no part of the run, and stands in the way of one: remove it"
+                ) from error
             raise DataError(f"cannot write {place}: {error.strerror or error}") from error
         finally:
             if temporary is not None:
@@ -131,11 +136,7 @@ class _OnDisk(PartStore):
 
     def clean(self) -> None:
         for folder in (self._path, self._path / PARTS):
-            for left in filter(is_partial, folder.iterdir() if folder.exists() else ()):
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)  # which another job may be removing
-                else:
-                    left.unlink(missing_ok=True)
+            remove_partial(folder)
 
     def _place(self, part: int) -> Path:
         return self._path / PARTS / _name(part)
@@ -190,4 +191,4 @@ def _name(part: int) -> str:
 
 
 def _numbers(names: Iterable[str]) -> Iterable[int]:
-    return (int(name) for name in names if name.isascii() and name.isdigit())
+    return (int(name) for name in names if name.isascii() and name.isdigit() and name == _name(int(name)))

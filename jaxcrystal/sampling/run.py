@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import num_cpus
+from jaxcrystal.errors import DataError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import Shape, by_shape
@@ -160,14 +161,19 @@ def counts_of(candidates: Sequence[Candidate], settings: RunSettings) -> dict[Sh
 
 def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
     """Waits for the other processes of this job; writes the summary if the parts of all jobs are there."""
+    ours = range(total)[jax.process_index() :: jax.process_count()] if shard.count == 1 else range(0)
     while not folder.complete:
+        folder.require_there()
         there = folder.parts()
+        if lost := sorted({*ours} - there):
+            raise DataError(f"part {lost[0]} of {folder.path} was removed while the run was on")
         if jax.process_index() == 0 and there.issuperset(range(total)):
             folder.finish(total)
         elif shard.count > 1 and there.issuperset(shard.parts(total)):
             return
         else:
             time.sleep(_WAIT)
+    folder.require_there()
 
 
 def _num_workers(settings: RunSettings, parts: int) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jaxcrystal.errors import DataError, RequestError
+from jaxcrystal.errors import DataError, RequestError, one_line
 from jaxcrystal.remote import is_url
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.sampling.batches import by_shape
@@ -135,7 +135,13 @@ class RunFolder:
         Raises:
           DataError: it cannot be written.
         """
+        self.require_there()
         self._store.write_part(part, fill)
+
+    def require_there(self) -> None:
+        """Raises DataError where the folder was removed while the run was on: nothing could go on with it."""
+        if not self._store.has(RUN_NAME):
+            raise DataError(f"{self.path} was removed, or its {RUN_NAME} was, while the run was on")
 
     def rows(self, parts: Iterable[int]) -> Iterator[dict[str, str]]:
         """Yields the rows of some parts.
@@ -180,20 +186,20 @@ class RunFolder:
         try:
             found = json.loads(self._store.read(RUN_NAME) or b"")
             form, before = found["format"], dict(found["settings"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(
-                f"{path} is not of a run of jaxcrystal: choose another --out ({error})"
+                f"{path} is not of a run of jaxcrystal: choose another --out ({one_line(error, 80)})"
             ) from error
         if form != FORMAT:
             raise DataError(
-                f"{path} is of format {form!r}, this version writes {FORMAT!r}: choose another --out"
+                f"{path} is of format {form!r:.40}, this version writes {FORMAT!r}: choose another --out"
             )
         now = wanted["settings"]
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if changed:
             listed = ", ".join(f"{name} ({before.get(name)!r}, now {now.get(name)!r})" for name in changed)
             raise DataError(
-                f"{self.path} holds a run with other settings: {listed[:300]}; choose another --out, or the "
+                f"{self.path} holds a run with other settings: {listed[:150]}; choose another --out, or the "
                 "same settings to go on with it"
             )
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError, one_line
-from jaxcrystal.io.arrays import ARRAYS_NAME
+from jaxcrystal.io.arrays import ARRAYS_NAME, array_records
 from jaxcrystal.io.checks import atomic_numbers, checked
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import Record, read, read_records
 from jaxcrystal.structures.folder import opened_source, part_folders, summary_rows
 from jaxcrystal.structures.summary import SUMMARY_NAME
-from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.workers import map_structures
 
 if TYPE_CHECKING:
@@ -73,10 +71,10 @@ def load_entries(source: str | Path, processes: int | None = None) -> list[Entry
       DataError: the source does not exist, is of no known kind or holds no structure.
     """
     with opened_source(source) as path:
-        if path.suffix == ".npz":
-            return _of_dataset(Dataset.load(path, any_cell=True))
         rows = _summary(path)
-        if rows is None:
+        if path.suffix == ".npz":
+            entries = _parsed(list(array_records(path)), processes)
+        elif rows is None:
             entries = _parsed(list(read_records(path)), processes)
         else:
             entries = _of_samples(path, rows, processes)
@@ -127,14 +125,6 @@ def _arrays(record: Record) -> _Arrays | str:
     )
 
 
-def _of_dataset(dataset: Dataset) -> list[Entry]:
-    entries = []
-    for row in range(len(dataset)):
-        cell = expand_crystal(dataset.crystal(row))
-        entries.append(Entry(str(dataset.ids[row]), to_pymatgen(*cell[:3])))
-    return entries
-
-
 def _summary(folder: Path) -> list[dict[str, str]] | None:
     """Returns the rows of the sampler's summary; None where there is no such file."""
     return list(summary_rows(folder)) or None if folder.is_dir() else None
@@ -142,12 +132,14 @@ def _summary(folder: Path) -> list[dict[str, str]] | None:
 
 def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None) -> list[Entry]:
     found: dict[str, Record] = {}
+    missing = Record("", "error", f"in {SUMMARY_NAME}, but there is no file of it")
     for name, record in _records(folder):
-        if name not in found or found[name].kind == "error":
+        if name is None:
+            missing = record
+        elif name not in found or found[name].kind == "error":
             found[name] = record
     names = [row["id"] for row in rows]
     names += sorted(set(found) - set(names))
-    missing = Record("", "error", f"in {SUMMARY_NAME}, but there is no file of it")
     parsed = _parsed([found.get(name, missing) for name in names], processes)
     entries = []
     for name, entry, row in zip(names, parsed, [*rows, *[None] * (len(names) - len(rows))], strict=True):
@@ -160,7 +152,7 @@ def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None)
                 name=name,
                 structure=entry.structure,
                 error=entry.error,
-                requested_group=int(group) if group.isdigit() else 0,
+                requested_group=int(group) if re.fullmatch("[0-9]{1,3}", group) else 0,
                 letters=row["letters"] or "",
                 flag=row["status"] or "ok",
             )
@@ -168,14 +160,19 @@ def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None)
     return entries
 
 
-def _records(folder: Path) -> Iterator[tuple[str, Record]]:
-    """Yields name and record of every structure of a sampler's folder, a name perhaps repeatedly."""
+def _records(folder: Path) -> Iterator[tuple[str | None, Record]]:
+    """Yields name and record of every structure of a sampler's folder, a name perhaps repeatedly.
+
+    A file that cannot be read at all has no names, and another format may stand in for it: None.
+    """
     for part in part_folders(folder):
         yield from _records(part)
     for name in _JOINT:
         if (folder / name).is_file():
-            # A file that cannot be read at all has no names: the other formats may stand in.
-            yield from ((r.source_id, r) for r in read_records(folder / name) if r.kind != "error")
+            yield from (
+                (None if record.kind == "error" else record.source_id, record)
+                for record in read_records(folder / name)
+            )
     for suffix in _SUFFIXES:
         for path in sorted(folder.glob(f"*{suffix}")):
             yield from ((path.name.removesuffix(suffix), r) for r in read_records(path))

@@ -6,10 +6,11 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
-from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial, unpack
+from jaxcrystal.errors import DataError, one_line
+from jaxcrystal.files import ARCHIVE_ERRORS, require_size, unpack
 from jaxcrystal.remote import local_copy
 from jaxcrystal.structures.summary import SUMMARY_NAME, read_summary
 
@@ -17,6 +18,8 @@ RUN_NAME = "run.json"
 PARTS = "parts"
 #: Ending of a part that is one object, at a URL.
 ZIPPED = ".zip"
+#: Digits of a part's number.
+_LONGEST_NUMBER = 12
 
 
 @contextmanager
@@ -47,16 +50,40 @@ def part_folders(folder: Path) -> list[Path]:
     """Returns the parts of a run folder that are there, by number; none if it is no run folder."""
     if not (folder / RUN_NAME).is_file():
         return []
-    found = (path for path in (folder / PARTS).glob("*") if not is_partial(path) and path.suffix != ZIPPED)
+    found = (path for path in (folder / PARTS).glob("*") if is_part(path))
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
+def is_part(path: Path) -> bool:
+    """Returns whether a part of a run is there: a folder of its number that the sampler has finished."""
+    summary = path / SUMMARY_NAME
+    numbered = path.name.isascii() and path.name.isdigit() and len(path.name) <= _LONGEST_NUMBER
+    return numbered and summary.is_file() and summary.stat().st_size > 0
+
+
 def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a folder of the sampler, of all parts where it has some; none for other folders."""
+    """Yields the rows of a folder of the sampler, of all parts where it has some; none for other folders.
+
+    Raises:
+      DataError: it is of a run that has no finished part yet, or a summary cannot be read.
+    """
     parts = part_folders(folder)
-    for place in parts or [folder]:
-        if parts or (place / SUMMARY_NAME).is_file():
-            yield from read_summary(place / SUMMARY_NAME)
+    if not parts and (folder / RUN_NAME).is_file():
+        raise DataError(
+            f"{folder} holds a run without a finished part: `jaxcrystal sample` goes on with it, with the "
+            "options that it was begun with"
+        )
+    if not parts and (folder / SUMMARY_NAME).is_file():
+        yield from read_summary(folder / SUMMARY_NAME)
+    for part in parts:
+        rows = read_summary(part / SUMMARY_NAME)
+        first = next(rows, None)
+        if first is None:
+            raise DataError(
+                f"{part} is damaged, its {SUMMARY_NAME} has no rows: without the part, "
+                "`jaxcrystal sample` draws it again"
+            )
+        yield from chain([first], rows)
 
 
 def unzip_part(content: bytes, where: str, name: str) -> bytes:
@@ -72,9 +99,10 @@ def unzip_part(content: bytes, where: str, name: str) -> bytes:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            require_size(archive, len(content))
             return archive.read(name)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {name} of {where}: {error}") from error
+    except (*ARCHIVE_ERRORS, DataError) as error:
+        raise DataError(f"cannot read {name} of {where}: {one_line(error)}") from error
 
 
 def _archives(folder: Path) -> list[Path]:

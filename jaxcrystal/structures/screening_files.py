@@ -12,6 +12,7 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.screening import SCORES, Screened, Screening
+from jaxcrystal.symmetry.detect import is_searchable
 from jaxcrystal.text import aligned
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ def _cifs(source: Path) -> dict[str, Path]:
 def _cif(structure: "Structure") -> str:
     from pymatgen.io.cif import CifWriter
 
+    if not is_searchable(structure.lattice.matrix, structure.frac_coords):
+        return str(CifWriter(structure))
     try:
         return str(CifWriter(structure, symprec=_CIF_SYMPREC))
     except Exception:  # spglib finds no group, or one that its standard cell does not show

@@ -100,7 +100,10 @@ def parse_summary(lines: Iterable[str], where: str) -> Iterator[dict[str, str]]:
     try:
         reader = csv.DictReader(lines)
         if set(reader.fieldnames or ()) >= _KNOWN_BY:
-            yield from reader
+            for number, row in enumerate(reader, start=1):
+                if None in row or None in row.values():
+                    raise DataError(f"cannot read {where}: row {number} has not the columns of its head")
+                yield row
     except csv.Error as error:
         raise DataError(f"cannot read {where}: {error}") from error
 

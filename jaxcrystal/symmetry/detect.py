@@ -20,10 +20,22 @@ from jaxcrystal.symmetry.groups import group_tables
 #: Å; tolerance with which the group is found, and the strict one beside it.
 SYMPREC = 0.1
 STRICT_SYMPREC = 0.01
+#: Å; squares of longer axes are no numbers to compare.
+_LONGEST = 1e12
 
 #: Lattice [3, 3] (rows are vectors, Å), species [n] and fractional coordinates [n, 3].
 Cell = tuple[Float[np.ndarray, "3 3"], Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]
 _T = TypeVar("_T")
+
+
+def is_searchable(lattice: Float[np.ndarray, "3 3"], frac_coords: Float[np.ndarray, "atoms 3"]) -> bool:
+    """Returns whether a structure may be given to spglib, or to a library that gives it there.
+
+    Its numbers are finite, it has atoms, and the cell a volume.
+    """
+    if not (len(frac_coords) and np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
+        return False
+    return bool(np.abs(lattice).max() < _LONGEST and np.linalg.matrix_rank(lattice) == 3)
 
 
 def find_group(
@@ -173,6 +185,8 @@ def group_of_operations(
       translations: as many.
       lattice: [3, 3] of a cell that has them, rows are vectors, Å.
     """
+    if not is_searchable(lattice, translations):
+        return 0
     with _quiet_spglib():
         try:
             found = spglib.get_spacegroup_type_from_symmetry(
@@ -186,9 +200,7 @@ def group_of_operations(
 def _search(search: Callable[..., _T], cell: Cell, **settings: Any) -> _T | None:
     """Returns what a function of spglib finds, None if nothing or where it must not be asked."""
     lattice, species, frac_coords = cell
-    if not (np.isfinite(lattice).all() and np.isfinite(frac_coords).all()):
-        return None
-    if np.linalg.matrix_rank(lattice) < 3:
+    if not is_searchable(lattice, frac_coords):
         return None
     with _quiet_spglib():
         try:

@@ -73,6 +73,12 @@ def wyckoff_position(space_group: int, letter: str) -> WyckoffPosition:
     raise RequestError(f"group {space_group} has no Wyckoff position {letter!r}: it has {known}")
 
 
+@cache
+def letters_of(space_group: int) -> tuple[str, ...]:
+    """Returns the letters of a group that exists, in the order of `wyckoff_positions`."""
+    return tuple(_texts()[space_group])
+
+
 def locate(
     frac_coords: Float[np.ndarray, "3"], space_group: int, letter: str, tolerance: float = 1e-2
 ) -> tuple[int, Float[np.ndarray, "3"]]:

@@ -35,7 +35,7 @@ class Exporter:
     def __init__(
         self, config: TrainConfig, out: Path, module: Any, structures: Dataset, steps_before: int
     ) -> None:
-        self._config, self._out, self._module, self._steps_before = config, out, module, steps_before
+        self._config, self.out, self._module, self._steps_before = config, out, module, steps_before
         self._letters = count_letters(structures)
         self._info = {
             "elements": sorted({int(z) for z in structures.species}),
@@ -48,12 +48,12 @@ class Exporter:
     def save(self, state: TrainState, done: Progress) -> None:
         """Writes the averaged weights to the run folder."""
         if is_main():
-            self.model(state, done).save(self._out)
+            self.model(state, done).save(self.out)
 
     def save_best(self, state: TrainState, done: Progress) -> None:
         """Writes them as the run's best model."""
         if is_main():
-            save_best(self.model(state, done), self._out)
+            save_best(self.model(state, done), self.out)
 
     def model(self, state: TrainState, done: Progress) -> Model:
         """Returns the model of the averaged weights."""

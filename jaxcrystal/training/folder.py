@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from jaxcrystal.config import ConfigError, load, to_dict, to_toml
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import claim_folder, is_partial, write_text
+from jaxcrystal.files import claim_folder, remove_partial, write_text
+from jaxcrystal.folders import held
 from jaxcrystal.model import Model
 from jaxcrystal.remote import Objects, is_url
 from jaxcrystal.training.config import TrainConfig
@@ -28,13 +30,14 @@ def holds_run(out: str) -> bool:
     return Objects(out).exists(_CONFIG) if is_url(out) else (Path(out) / _CONFIG).exists()
 
 
-def claim(config: TrainConfig, out: Path, resume: bool) -> None:
+def claim(config: TrainConfig, out: Path, resume: bool, stack: ExitStack) -> None:
     """Makes the run folder ours, without what a kill left half written; refuses another run's.
 
     Args:
       config: of the run.
       out: its folder on the disk.
       resume: a run is in it.
+      stack: keeps other processes out of the folder until it is closed.
 
     Raises:
       DataError: the folder is in use, or holds no run or another one to resume.
@@ -44,17 +47,18 @@ def claim(config: TrainConfig, out: Path, resume: bool) -> None:
         if not saved.exists():
             raise DataError(f"{config.out} holds no run to resume: there is no {_CONFIG} in it")
         _require_same(saved, config)
-        _clean(out)
+        stack.enter_context(held(out))
+        remove_partial(out)
     else:
         claim_folder(out, "give another out=..., or --resume to go on with its run", leftovers=True)
+        stack.enter_context(held(out))
         write_text(saved, to_toml(config))
 
 
-def _clean(out: Path) -> None:
-    """Removes what a kill left half written."""
-    for path in out.iterdir():
-        if is_partial(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def require_there(out: Path, called: str) -> None:
+    """Raises DataError where a run's folder was removed while it was on: nothing could resume it."""
+    if not (out / _CONFIG).exists():
+        raise DataError(f"{called} was removed, or its {_CONFIG} was, while the run was on")
 
 
 def save_best(model: Model, out: Path) -> None:

@@ -23,7 +23,7 @@ from jaxcrystal.training.checkpoints import Checkpoints, Progress
 from jaxcrystal.training.config import DataConfig, TrainConfig
 from jaxcrystal.training.export import Exporter, first_params
 from jaxcrystal.training.figures import draw_losses
-from jaxcrystal.training.folder import claim, digest
+from jaxcrystal.training.folder import claim, digest, require_there
 from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.logs import Logs, require_tensorboard
 from jaxcrystal.training.mirror import Mirror
@@ -85,15 +85,15 @@ def _train(
     mesh = data_mesh(optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
     indices = usable(dataset, config.data)
-    main_first(lambda: _claim(config, out, resume, mirror))
-    if mirror is not None and resume and not main:
-        mirror.fetch()
-    validation = _validation_set(config)
-    sampler = BucketSampler(
-        dataset.num_sites, optimizer.batch_size, config.seed, optimizer.constrained_share, indices
-    )
-    chosen = dataset.select(indices)
     with ExitStack() as stack:
+        main_first(lambda: _claim(config, out, resume, mirror, stack))
+        if mirror is not None and resume and not main:
+            mirror.fetch()
+        validation = _validation_set(config)
+        sampler = BucketSampler(
+            dataset.num_sites, optimizer.batch_size, config.seed, optimizer.constrained_share, indices
+        )
+        chosen = dataset.select(indices)
         inputs = Inputs(dataset, indices, sampler, config.data.device_gib, mesh, config.data.conditions)
         stack.enter_context(closing(inputs))
         params, steps_before = first_params(config, *inputs.first(), module)
@@ -129,15 +129,15 @@ def _train(
         mirror.push()
 
 
-def _claim(config: TrainConfig, out: Path, resume: bool, mirror: Mirror | None) -> None:
+def _claim(config: TrainConfig, out: Path, resume: bool, mirror: Mirror | None, stack: ExitStack) -> None:
     if mirror is None:
-        claim(config, out, resume)
+        claim(config, out, resume, stack)
         return
     if resume:
         mirror.fetch()
     else:
         mirror.require_empty()
-    claim(config, out, resume)
+    claim(config, out, resume, stack)
     mirror.push()
 
 
@@ -259,6 +259,8 @@ class _Run:
     def _save(self, state: TrainState, done: Progress) -> None:
         if not bool(is_finite(state)):
             raise self._diverged(int(state.step))
+        if is_main():
+            require_there(self.exporter.out, self.config.out)
         self.checkpoints.save(state, done)
         self.exporter.save(state, done)
         if self.mirror is not None and is_main():

@@ -169,9 +169,11 @@ def _value(column: Column, text: str) -> str | int | float | bool | None:
     try:
         number = float(text)
     except ValueError:
-        raise DataError(f"{column.key} is {text!r} in a row of the summary, expected a number") from None
+        raise DataError(f"{column.key} is {text!r:.40} in a row of the summary, expected a number") from None
     if not math.isfinite(number):
         return None
+    if column.kind == "group" and not 0 <= number <= 230:
+        raise DataError(f"{column.key} is {text!r:.40} in a row of the summary, expected a space group")
     return int(number) if column.kind == "group" else number
 
 

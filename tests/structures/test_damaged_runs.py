@@ -1,0 +1,126 @@
+"""Run folders that a kill, a full disk or a user left in disorder."""
+
+import shutil
+
+import pytest
+
+from jaxcrystal import cli
+from jaxcrystal.errors import DataError
+from jaxcrystal.sampling.run import _finish
+from jaxcrystal.sampling.run_folder import RunFolder, Shard
+from tests.files import change, put, refusal, write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run")
+
+
+def shown(run, capsys) -> str:
+    """The first line of what `view` and `screen` say of a run that they take."""
+    assert cli.main(["view", str(run)]) == 0
+    assert cli.main(["screen", str(run), "--processes", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "3 structures: " in said
+    return said.splitlines()[0]
+
+
+def test_a_whole_run(run, capsys) -> None:
+    assert shown(run, capsys).startswith("3 structures; written to ")
+
+
+def test_a_run_that_was_killed_before_its_first_part(run, capsys) -> None:
+    """Its run.json was taken for structures."""
+    shutil.rmtree(run / "parts")
+    (run / "summary.csv").unlink()
+    for command in ("view", "screen"):
+        assert "holds a run without a finished part" in refusal(capsys, command, run)
+    assert [path.name for path in run.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_part_without_rows_is_no_part(content, run, capsys) -> None:
+    part = run / "parts" / "00000"
+    (part / "summary.csv").unlink()
+    if content is not None:
+        (part / "summary.csv").write_text(content)
+    for command in ("view", "screen"):
+        assert "holds a run without a finished part" in refusal(capsys, command, run)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.splitlines()[0] + "\n", "is damaged, its summary.csv has no rows"),
+        (lambda text: "nothing\n", "is damaged, its summary.csv has no rows"),
+        (lambda text: text + "a,b\n", "row 4 has not the columns of its head"),
+        (lambda text: text + "a," * 99 + "\n", "row 4 has not the columns of its head"),
+        (lambda text: text.replace(",221,", ",999,"), "expected a space group"),
+        (lambda text: text.replace("salt,X", "salt\0,X").replace("4.5", "x" * 999), "expected a number"),
+        (lambda text: text.encode("utf-16"), "cannot read"),
+    ],
+)
+def test_a_damaged_summary(damage, message, run, capsys) -> None:
+    path = run / "parts" / "00000" / "summary.csv"
+    content = damage(path.read_text())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert message in refusal(capsys, "view", run)
+
+
+def test_what_is_no_part_stands_in_nobodys_way(run, capsys) -> None:
+    parts = run / "parts"
+    (parts / "notes.txt").write_text("mine")
+    (parts / "00001").mkdir()
+    (parts / "00002").write_text("a file")
+    (parts / "other").mkdir()
+    (parts / ("9" * 200)).mkdir()
+    assert shown(run, capsys).startswith("3 structures; written to ")
+    folder = RunFolder(run, {"seed": 0})
+    assert folder.parts() == {0}
+
+    def fill(place) -> None:
+        place.mkdir()
+        (place / "summary.csv").write_text("id\n")
+
+    folder.write_with(1, fill)  # in place of the empty folder
+    assert folder.parts() == {0, 1}
+    (parts / "00003").mkdir()
+    (parts / "00003" / "thesis.tex").write_text("mine")
+    for number in (2, 3):
+        with pytest.raises(DataError, match=rf"0000{number} is no part of the run, .* remove it"):
+            folder.write_with(number, fill)
+    assert (parts / "00003" / "thesis.tex").read_text() == "mine"
+
+
+def test_arrays_that_cannot_be_read_are_said(run, capsys) -> None:
+    """The rows are there, and each says what is wrong with the file."""
+    change(run / "parts" / "00000" / "structures.npz", frac_coords=put(float("nan")))
+    assert cli.main(["view", str(run)]) == 0
+    assert "is not a prepared data set" in (run / "gallery.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 9999, '{"format": "' + "x" * 999 + '", "settings": {}}']
+)
+def test_a_damaged_description_of_a_run(text, run) -> None:
+    (run / "run.json").write_text(text)
+    with pytest.raises(DataError) as error:
+        RunFolder(run, {"seed": 0})
+    assert len(str(error.value)) < 300
+
+
+def test_a_folder_that_is_removed_during_a_run_ends_it(run) -> None:
+    folder = RunFolder(run, {"seed": 0})
+    shutil.rmtree(run)
+    with pytest.raises(DataError, match="was removed"):
+        folder.write_with(1, lambda place: place.mkdir())
+    assert not run.exists()
+    with pytest.raises(DataError, match="was removed"):
+        _finish(folder, 2, Shard())
+
+
+def test_a_part_that_is_removed_during_a_run_ends_it(run) -> None:
+    folder = RunFolder(run, {"seed": 0})
+    (run / "summary.csv").unlink()
+    with pytest.raises(DataError, match=r"part 1 of .* was removed"):
+        _finish(folder, 2, Shard())
