@@ -11,7 +11,7 @@ from pathlib import Path
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import is_partial, unpack
 from jaxcrystal.remote import local_copy
-from jaxcrystal.structures.summary import SUMMARY_NAME, read_summary
+from jaxcrystal.structures.summary import RELAXED_NAME, SUMMARY_NAME, read_summary
 
 RUN_NAME = "run.json"
 PARTS = "parts"
@@ -52,11 +52,15 @@ def part_folders(folder: Path) -> list[Path]:
 
 
 def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a folder of the sampler, of all parts where it has some; none for other folders."""
+    """Yields the rows of a folder of the sampler or of `relax`, of all parts where it has some.
+
+    None for other folders.
+    """
     parts = part_folders(folder)
     for place in parts or [folder]:
-        if parts or (place / SUMMARY_NAME).is_file():
-            yield from read_summary(place / SUMMARY_NAME)
+        relaxed = (place / RELAXED_NAME).is_file()
+        if parts or relaxed or (place / SUMMARY_NAME).is_file():
+            yield from read_summary(place / (RELAXED_NAME if relaxed else SUMMARY_NAME))
 
 
 def unzip_part(content: bytes, where: str, name: str) -> bytes:
