@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxcrystal.data.prepare import load_or_prepare, prepare
     from jaxcrystal.diffusion.langevin import LangevinConfig
     from jaxcrystal.diffusion.schedules import NoiseSchedule
+    from jaxcrystal.discovery.run import relax
     from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
     from jaxcrystal.model import Model, load_model
     from jaxcrystal.requests.candidates import templates
@@ -45,6 +46,7 @@ _MODULES = {
     "make_score": "score",
     "make_train_step": "training.step",
     "prepare": "data.prepare",
+    "relax": "discovery.run",
     "sample": "sampling.sample",
     "sample_formula": "sampling.sample",
     "templates": "requests.candidates",
@@ -71,6 +73,7 @@ __all__ = [
     "make_score",
     "make_train_step",
     "prepare",
+    "relax",
     "sample",
     "sample_formula",
     "templates",

@@ -1,11 +1,16 @@
-"""Keeps in the user's cache folder what takes long to make: compiled programs, features of structures."""
+"""Keeps in the user's cache folder what takes long to make: programs, and what was computed of structures."""
 
 import os
+import sqlite3
 import warnings
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from jaxcrystal.errors import DataError
+
+_HELP = "delete it, or choose another folder with JAXCRYSTAL_CACHE"
 #: Bytes of stored programs; the ones that were written first go.
 _MOST = 2**30
 #: Seconds; to compile what takes less is as quick as to read it.
@@ -17,6 +22,69 @@ def cache_folder() -> Path:
     if os.environ.get("JAXCRYSTAL_CACHE"):
         return Path(os.environ["JAXCRYSTAL_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxcrystal"
+
+
+class Store:
+    """Bytes by key, in a file that several processes may use at once and that a kill leaves whole.
+
+    Args:
+      name: of the file, without its ending.
+      folder: of the file, default `cache_folder()`; made if need be.
+
+    Raises:
+      DataError: it cannot be used; also by every method.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        self._folder = cache_folder() if folder is None else folder
+        self._name = name
+        with self._told():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._folder / f"{name}.sqlite", timeout=60.0)
+        try:
+            with self._told():
+                # Without waiting for the disk: a killed run loses nothing, and a cache may be lost with
+                # the power.
+                self._database.execute("PRAGMA synchronous = OFF")
+                self._database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB)")
+        except DataError:
+            self._database.close()
+            raise
+
+    def read(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Returns what is there of some keys."""
+        found = {}
+        with self._told():
+            for key in keys:
+                row = self._database.execute("SELECT value FROM rows WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    found[key] = bytes(row[0])
+        return found
+
+    def write(self, key: str, value: bytes) -> None:
+        """Puts bytes under a key, in place of others; they stay after the next `commit`."""
+        with self._told():
+            self._database.execute("REPLACE INTO rows VALUES (?, ?)", (key, value))
+
+    def commit(self) -> None:
+        """Makes what was written stay."""
+        with self._told():
+            self._database.commit()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(
+                f"the cache {self._name}.sqlite in {self._folder} cannot be used: {error}; {_HELP}"
+            ) from None
 
 
 def keep_programs() -> None:

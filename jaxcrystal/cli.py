@@ -1,4 +1,4 @@
-"""The command `jaxcrystal`: prepare, train, sample, screen, view, evaluate, reconstruct, info."""
+"""The command `jaxcrystal`: prepare, train, sample, screen, relax, hull, view, evaluate, info and others."""
 
 import errno
 import os
@@ -6,7 +6,19 @@ import sys
 from collections.abc import Sequence
 
 from jaxcrystal import __version__
-from jaxcrystal.commands import evaluate, info, prepare, reconstruct, sample, screen, train, view
+from jaxcrystal.commands import (
+    evaluate,
+    hull,
+    info,
+    prepare,
+    reconstruct,
+    references,
+    relax,
+    sample,
+    screen,
+    train,
+    view,
+)
 from jaxcrystal.commands.interruption import end_soon_when_interrupted
 from jaxcrystal.commands.parser import Help, Parser
 
@@ -55,7 +67,8 @@ def make_parser() -> Parser:
     parser = Parser(prog="jaxcrystal", description=_DESCRIPTION, formatter_class=Help)
     parser.add_argument("--version", action="version", version=f"jaxcrystal {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (sample, screen, view, prepare, train, evaluate, reconstruct, info):
+    every = sample, screen, relax, references, hull, view, prepare, train, evaluate, reconstruct, info
+    for command in every:
         command.add(commands)
     return parser
 

@@ -14,7 +14,19 @@ from jaxcrystal import cli
 from tests.tiny import make_tiny_model
 
 COMMAND = Path(sys.executable).with_name("jaxcrystal")
-COMMANDS = ("sample", "screen", "view", "prepare", "train", "evaluate", "reconstruct", "info")
+COMMANDS = (
+    "sample",
+    "screen",
+    "relax",
+    "references",
+    "hull",
+    "view",
+    "prepare",
+    "train",
+    "evaluate",
+    "reconstruct",
+    "info",
+)
 SAMPLE = ["sample", "--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "3", "--batch-size", "4"]
 EVALUATE = ["evaluate", "{}/salt.cif", "--reference", "{}/salt.cif", "--out", "{}/x"]
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0] * 3, [0.5] * 3])

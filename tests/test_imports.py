@@ -13,8 +13,8 @@ PACKAGE = Path(jaxcrystal.__file__).parent
 #: Bottom first: a module imports from its own room and from those before it.
 ROOMS = (
     "environment",
-    "cache",
     "errors",
+    "cache",
     "elements",
     "text",
     "files",
@@ -42,6 +42,7 @@ ROOMS = (
     "sampling",
     "cgcnn",
     "evaluation",
+    "discovery",
     "reports",
     "commands",
     "cli",
@@ -55,8 +56,8 @@ CONFINED = {
     "optax": ("training", "cgcnn"),
     "orbax": ("training",),
     "gemmi": ("symmetry", "io"),
-    "pymatgen": ("letters", "io", "data", "structures", "cgcnn", "evaluation", "reports"),
-    "ase": ("io", "structures", "reports"),
+    "pymatgen": ("letters", "io", "data", "structures", "cgcnn", "evaluation", "discovery", "reports"),
+    "ase": ("io", "structures", "discovery", "reports"),
 }
 
 

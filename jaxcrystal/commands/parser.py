@@ -54,14 +54,14 @@ def add_module_option(group: "argparse._ActionsContainer") -> None:
     """Adds `--module`."""
     group.add_argument(
         "--module",
-        type=_named_module,
+        type=named_module,
         metavar="PACKAGE.MODULE:CLASS",
         help="Flax module of the network, where it is not DimeNet++; it is imported from where Python "
         "looks for modules, this folder included",
     )
 
 
-def _named_module(text: str) -> str:
+def named_module(text: str) -> str:
     """Lets modules be found in the current folder, as `python -m` does and an installed command does not."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

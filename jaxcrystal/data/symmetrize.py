@@ -21,7 +21,7 @@ from jaxcrystal.symmetry.wyckoff import locate, wyckoff_positions
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-#: Distance, Å, within which spglib takes atoms as related by symmetry.
+#: Distance, Å, within which spglib takes atoms as related by symmetry, unless another is asked for.
 SYMPREC = 0.1
 #: Largest distance, Å, between an atom of the standardised cell and its rebuilt image.
 REBUILD_TOLERANCE = 0.1
@@ -29,7 +29,7 @@ REBUILD_TOLERANCE = 0.1
 SHORTEST_DISTANCE = 0.5
 
 
-def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
+def symmetrize(structure: "Structure", max_sites: int = 20, symprec: float = SYMPREC) -> PreparedSites:
     """Finds the group of a structure and one site of each orbit, in the tables' setting.
 
     The cell is the conventional one that spglib standardises to with the group's first
@@ -41,6 +41,7 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
       structure: a pymatgen structure, any cell of the crystal. Oxidation states are
         dropped; deuterium and tritium count as hydrogen.
       max_sites: most inequivalent sites that are accepted.
+      symprec: Å; atoms this far from where an operation puts them are still related by it.
 
     Raises:
       Rejected: with the reason.
@@ -50,7 +51,7 @@ def symmetrize(structure: "Structure", max_sites: int = 20) -> PreparedSites:
     lattice, frac_coords = structure.lattice.matrix, structure.frac_coords
     near = near_pairs(lattice, frac_coords, SHORTEST_DISTANCE)
     _require_apart(near, species, SYMPREC)
-    found = _standardise((lattice, frac_coords, species))
+    found = _standardise((lattice, frac_coords, species), symprec)
 
     space_group = int(found.number)
     orbits, letters = _orbits(found)
@@ -109,10 +110,10 @@ def _require_apart(
             raise Rejected(Reason.OVERLAPPING, f"{names} are {distance:.2g} Å apart")
 
 
-def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:
+def _standardise(atoms: tuple[np.ndarray, np.ndarray, np.ndarray], symprec: float) -> Any:
     """Returns spglib's data set with the group's first Hall number."""
     lattice, frac_coords, species = atoms
-    found = standard_dataset(lattice, species, frac_coords, SYMPREC)
+    found = standard_dataset(lattice, species, frac_coords, symprec)
     if found is None:
         raise Rejected(Reason.SYMMETRY_FAILED, "spglib finds no space group: atoms too close, or a flat cell")
     return found

@@ -1,7 +1,6 @@
 """Computes the descriptors of many structures, and keeps them in a cache."""
 
 import hashlib
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxcrystal.cache import cache_folder
-from jaxcrystal.errors import DataError, JaxcrystalError
+from jaxcrystal.cache import Store
+from jaxcrystal.errors import JaxcrystalError
 from jaxcrystal.evaluation.descriptors import (
     COMPOSITION_LENGTH,
     OXIDATION_STATES,
@@ -21,7 +20,7 @@ from jaxcrystal.evaluation.descriptors import (
     Row,
     describe,
 )
-from jaxcrystal.structures.entries import Entry
+from jaxcrystal.structures.entries import Entry, structure_bytes
 from jaxcrystal.workers import CHUNK, stream_structures
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def featurize(
 
     Args:
       entries: what `load_entries` returns.
-      cache: folder of the cache, default `cache_folder()`. It is written every few
+      cache: folder of the cache, default the user's. It is written every few
         structures, so that an interrupted run goes on where it stopped.
       processes: see `workers.stream_structures`, also for the rest.
       dask: address of a scheduler.
@@ -113,23 +112,18 @@ def featurize(
     """
     require_eval()
     keys = _keys(entries)
-    database = _open(cache or cache_folder())
-    try:
-        rows = _read(database, set(keys) - {""})
+    with Store("fingerprints", cache) as store:
+        rows = _read(store, set(keys) - {""})
         todo = {k: e.structure for k, e in zip(keys, entries, strict=True) if k and k not in rows}
         results = stream_structures(
             _row_of, list(todo.values()), processes=processes, dask=dask, description=description
         )
         for number, (key, row) in enumerate(zip(todo, results, strict=True), start=1):
             rows[key] = row
-            database.execute("REPLACE INTO rows VALUES (?, ?, ?)", (key, row[0].tobytes(), row[1]))
+            store.write(key, row[0].tobytes() + row[1].encode())
             if number % CHUNK == 0:
-                database.commit()
-        database.commit()
-    except sqlite3.Error as error:
-        raise DataError(f"the cache of features cannot be used: {error}; {_CACHE_HELP}") from error
-    finally:
-        database.close()
+                store.commit()
+        store.commit()
     return _assemble(entries, [rows.get(key) for key in keys])
 
 
@@ -197,9 +191,6 @@ def _assemble(entries: Sequence[Entry], rows: Sequence[Row | None]) -> Features:
     )
 
 
-_CACHE_HELP = "delete it, or choose another folder with JAXCRYSTAL_CACHE"
-
-
 def _keys(entries: Sequence[Entry]) -> list[str]:
     """Returns what each entry's row is kept under; empty without a structure."""
     # Once: to look the versions up takes as long as everything else of a hundred keys.
@@ -210,32 +201,16 @@ def _keys(entries: Sequence[Entry]) -> list[str]:
             keys.append("")
             continue
         digest = start.copy()
-        cell = entry.structure
-        for part in (cell.lattice.matrix, cell.frac_coords, np.array(cell.atomic_numbers, float)):
-            digest.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
+        digest.update(structure_bytes(entry.structure))
         keys.append(digest.hexdigest())
     return keys
 
 
-def _open(folder: Path) -> sqlite3.Connection:
-    database = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(folder / "features.sqlite", timeout=60.0)
-        # Without waiting for the disk: a killed run loses nothing, and a cache may be lost with the power.
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, numbers BLOB, reason TEXT)")
-    except (OSError, sqlite3.Error) as error:
-        if database is not None:
-            database.close()
-        raise DataError(f"the cache of features in {folder} cannot be used: {error}; {_CACHE_HELP}") from None
-    return database
-
-
-def _read(database: sqlite3.Connection, keys: set[str]) -> dict[str, Row]:
-    rows = {}
-    for key in keys:
-        found = database.execute("SELECT numbers, reason FROM rows WHERE key = ?", (key,)).fetchone()
-        if found is not None and len(found[0]) == 8 * ROW_LENGTH:
-            rows[key] = (np.frombuffer(found[0]), found[1])
-    return rows
+def _read(store: Store, keys: set[str]) -> dict[str, Row]:
+    size = 8 * ROW_LENGTH
+    found = store.read(keys)
+    return {
+        key: (np.frombuffer(value[:size]), value[size:].decode())
+        for key, value in found.items()
+        if len(value) >= size
+    }

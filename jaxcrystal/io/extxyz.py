@@ -125,11 +125,21 @@ def write_frame(
     symbols: list[str],
     frac_coords: Float[np.ndarray, "atoms 3"],
     info: dict[str, str | int | float] | None = None,
+    forces: Float[np.ndarray, "atoms 3"] | None = None,
 ) -> str:
-    """Returns the text of one frame; `info` becomes further key=value pairs."""
+    """Returns the text of one frame.
+
+    Args:
+      lattice: [3, 3] rows are vectors, Å.
+      symbols: of the atoms.
+      frac_coords: [atoms, 3].
+      info: further key=value pairs.
+      forces: [atoms, 3] eV/Å, which become further columns.
+    """
     cart_coords = np.asarray(frac_coords) @ np.asarray(lattice)
     vectors = " ".join(f"{x:.10g}" for x in np.asarray(lattice).ravel())
-    pairs = [f'Lattice="{vectors}"', "Properties=species:S:1:pos:R:3", 'pbc="T T T"']
+    columns = "species:S:1:pos:R:3" + ("" if forces is None else ":forces:R:3")
+    pairs = [f'Lattice="{vectors}"', f"Properties={columns}", 'pbc="T T T"']
     pairs += [
         f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}"
         for key, value in (info or {}).items()
@@ -139,4 +149,10 @@ def write_frame(
         f"{symbol:<2s} {x:16.10f} {y:16.10f} {z:16.10f}"
         for symbol, (x, y, z) in zip(symbols, cart_coords, strict=True)
     ]
+    if forces is not None:
+        # Without the sign of a zero, which says nothing.
+        rows = np.round(forces, 8) + 0.0
+        lines[2:] = [
+            f"{line} {x:14.8f} {y:14.8f} {z:14.8f}" for line, (x, y, z) in zip(lines[2:], rows, strict=True)
+        ]
     return "\n".join(lines) + "\n"

@@ -25,7 +25,7 @@ from jaxcrystal.sampling.batches import by_shape
 from jaxcrystal.sampling.part_stores import Fill, part_store
 from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.folder import RUN_NAME
-from jaxcrystal.structures.summary import SUMMARY_NAME, GroupCheck, parse_summary, summary_csv
+from jaxcrystal.structures.summary import COLUMNS, SUMMARY_NAME, GroupCheck, parse_summary, summary_csv
 from jaxcrystal.structures.writers import write_samples
 
 FORMAT = "jaxcrystal-run-1"
@@ -90,14 +90,23 @@ class RunFolder:
       path: path or URL; new, empty, or of the same run, which then goes on.
       settings: all that the structures depend on; values that JSON can hold.
 
+    Attributes:
+      format: what `run.json` says is in the folder.
+      table: name of the summary, of each part and of all.
+      columns: of the summary.
+
     Raises:
       DataError: it holds something else or another run, or cannot be written.
     """
 
+    format = FORMAT
+    table = SUMMARY_NAME
+    columns: Sequence[str] = COLUMNS
+
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = path if is_url(path) else Path(path)
         self._store = part_store(path)
-        wanted = {"format": FORMAT, "settings": json.loads(json.dumps(settings))}
+        wanted = {"format": self.format, "settings": json.loads(json.dumps(settings))}
         if self._store.read(RUN_NAME) is None:
             if not self._store.others():
                 text = json.dumps(wanted, indent=1) + "\n"
@@ -109,7 +118,7 @@ class RunFolder:
     @property
     def complete(self) -> bool:
         """Whether every part is there, and the summary."""
-        return self._store.has(SUMMARY_NAME)
+        return self._store.has(self.table)
 
     def parts(self) -> set[int]:
         """Returns the numbers of the parts that are there; they are whole."""
@@ -130,7 +139,7 @@ class RunFolder:
 
         Args:
           part: which.
-          fill: writes its files, `summary.csv` among them, into a local folder, which it makes.
+          fill: writes its files, the summary among them, into a local folder, which it makes.
 
         Raises:
           DataError: it cannot be written.
@@ -150,7 +159,7 @@ class RunFolder:
           DataError: one of them is not there, or cannot be read.
         """
         for part in parts:
-            text = self._store.read_part(part, SUMMARY_NAME).decode()
+            text = self._store.read_part(part, self.table).decode()
             yield from parse_summary(io.StringIO(text, newline=""), f"part {part} of {self.path}")
 
     def summary(self) -> Iterator[dict[str, str]]:
@@ -159,8 +168,8 @@ class RunFolder:
         Raises:
           DataError: the summary is not there, or cannot be read.
         """
-        text = (self._store.read(SUMMARY_NAME) or b"").decode()
-        return parse_summary(io.StringIO(text, newline=""), f"{self.path}/{SUMMARY_NAME}")
+        text = (self._store.read(self.table) or b"").decode()
+        return parse_summary(io.StringIO(text, newline=""), f"{self.path}/{self.table}")
 
     def finish(self, parts: int) -> None:
         """Writes the summary of all parts. Several jobs may do so at once: they write the same.
@@ -171,10 +180,10 @@ class RunFolder:
 
         def write(file: BinaryIO) -> None:
             for part in range(parts):
-                _write_text(file, summary_csv(self.rows([part]), head=part == 0))
+                _write_text(file, summary_csv(self.rows([part]), part == 0, self.columns))
 
         try:
-            self._store.write(SUMMARY_NAME, write)
+            self._store.write(self.table, write)
         except DataError:
             # Another job has finished the run, and taken the half written file for that of a killed one.
             if not self.complete:
@@ -190,9 +199,9 @@ class RunFolder:
             raise DataError(
                 f"{path} is not of a run of jaxcrystal: choose another --out ({one_line(error, 80)})"
             ) from error
-        if form != FORMAT:
+        if form != self.format:
             raise DataError(
-                f"{path} is of format {form!r:.40}, this version writes {FORMAT!r}: choose another --out"
+                f"{path} is of format {form!r:.40}, this command writes {self.format!r}: choose another --out"
             )
         now = wanted["settings"]
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]

@@ -94,6 +94,12 @@ def ordered(structure: "Structure") -> "Structure":
     return to_pymatgen(structure.lattice.matrix, numbers, structure.frac_coords)
 
 
+def structure_bytes(structure: "Structure") -> bytes:
+    """Returns cell, coordinates and elements of a structure as bytes, to make a digest of."""
+    arrays = structure.lattice.matrix, structure.frac_coords, np.array(structure.atomic_numbers, float)
+    return b"".join(np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays)
+
+
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -141,10 +141,7 @@ class Sample:
     @property
     def wyckoff(self) -> str:
         """Letters by element, such as `O:c Ti:b Ba:a`."""
-        words: dict[int, str] = {}
-        for number, letter in zip(self.crystal.species, self.letters, strict=True):
-            words[int(number)] = words.get(int(number), "") + letter
-        return " ".join(f"{SYMBOLS[number]}:{letters}" for number, letters in words.items())
+        return letters_by_element(self.crystal.species, self.letters)
 
     @property
     def lengths_angles(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
@@ -196,6 +193,14 @@ class Samples(Sequence[Sample]):
     def to_ase(self, primitive: bool = False) -> "list[Atoms]":
         """Returns a list of ASE Atoms objects."""
         return [sample.to_ase(primitive) for sample in self]
+
+
+def letters_by_element(species: Any, letters: Sequence[str]) -> str:
+    """Returns the letters of sites [sites] by element, such as `O:c Ti:b Ba:a`."""
+    words: dict[int, str] = {}
+    for number, letter in zip(species, letters, strict=True):
+        words[int(number)] = words.get(int(number), "") + letter
+    return " ".join(f"{SYMBOLS[number]}:{found}" for number, found in words.items())
 
 
 def finish(candidate: Candidate, template: Crystal, drawn: Drawn, merge_distance: float) -> Sample:

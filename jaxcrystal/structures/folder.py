@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import ARCHIVE_ERRORS, require_size, unpack
 from jaxcrystal.remote import local_copy
-from jaxcrystal.structures.summary import SUMMARY_NAME, read_summary
+from jaxcrystal.structures.summary import RELAXED_NAME, SUMMARY_NAME, read_summary
 
 RUN_NAME = "run.json"
 PARTS = "parts"
@@ -55,14 +55,16 @@ def part_folders(folder: Path) -> list[Path]:
 
 
 def is_part(path: Path) -> bool:
-    """Returns whether a part of a run is there: a folder of its number that the sampler has finished."""
-    summary = path / SUMMARY_NAME
+    """Returns whether a part of a run is there: a finished folder that has its number as its name."""
+    summary = _table(path)
     numbered = path.name.isascii() and path.name.isdigit() and len(path.name) <= _LONGEST_NUMBER
     return numbered and summary.is_file() and summary.stat().st_size > 0
 
 
 def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a folder of the sampler, of all parts where it has some; none for other folders.
+    """Yields the rows of a folder of the sampler or of `relax`, of all parts where it has some.
+
+    None for other folders.
 
     Raises:
       DataError: it is of a run that has no finished part yet, or a summary cannot be read.
@@ -70,20 +72,25 @@ def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
     parts = part_folders(folder)
     if not parts and (folder / RUN_NAME).is_file():
         raise DataError(
-            f"{folder} holds a run without a finished part: `jaxcrystal sample` goes on with it, with the "
-            "options that it was begun with"
+            f"{folder} holds a run without a finished part: the command that began it goes on with it, "
+            "with the same options"
         )
-    if not parts and (folder / SUMMARY_NAME).is_file():
-        yield from read_summary(folder / SUMMARY_NAME)
+    if not parts and _table(folder).is_file():
+        yield from read_summary(_table(folder))
     for part in parts:
-        rows = read_summary(part / SUMMARY_NAME)
+        rows = read_summary(_table(part))
         first = next(rows, None)
         if first is None:
             raise DataError(
-                f"{part} is damaged, its {SUMMARY_NAME} has no rows: without the part, "
-                "`jaxcrystal sample` draws it again"
+                f"{part} is damaged, its {_table(part).name} has no rows: without the part, the command that "
+                "wrote it makes it again"
             )
         yield from chain([first], rows)
+
+
+def _table(folder: Path) -> Path:
+    """Returns the file with a row for each structure, of the sampler or of `relax`."""
+    return folder / (RELAXED_NAME if (folder / RELAXED_NAME).is_file() else SUMMARY_NAME)
 
 
 def unzip_part(content: bytes, where: str, name: str) -> bytes:

@@ -49,7 +49,7 @@ class Geometry(NamedTuple):
 def measure(structure: "Structure") -> Geometry:
     """Measures an ordered structure; raises what pymatgen does where its cell is beyond reason."""
     numbers = np.array(structure.atomic_numbers)
-    radii = _radii(numbers)
+    radii = covalent_radii(numbers)
     distances = np.array(structure.distance_matrix)
     np.fill_diagonal(distances, np.inf)
     own = shortest_translation(structure)
@@ -94,11 +94,11 @@ def is_odd_density(geometry: Geometry, density: tuple[float, float] | None = Non
     return not low <= value <= high
 
 
-def _radii(numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def covalent_radii(numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Returns the covalent radii of elements, Å."""
-    from ase.data import covalent_radii
+    from ase.data import covalent_radii as radii
 
-    return np.asarray(covalent_radii, float)[np.minimum(numbers, _LAST_KNOWN)]
+    return np.asarray(radii, float)[np.minimum(numbers, _LAST_KNOWN)]
 
 
 def _orbits(structure: "Structure") -> tuple[int, tuple[tuple[int, float], ...]]:

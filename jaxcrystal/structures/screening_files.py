@@ -66,7 +66,7 @@ def screening_csv(screening: Screening) -> str:
             row.known_as,
             *("" if math.isnan(x) else f"{x:.6g}" for x in row.scores),
         ]
-        writer.writerow([_encodable(str(cell)) for cell in cells])
+        writer.writerow([encodable(str(cell)) for cell in cells])
     return text.getvalue()
 
 
@@ -210,6 +210,6 @@ def _printable(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Returns the text with question marks for halves of characters, as odd file names have."""
     return text.encode("utf-8", "replace").decode()

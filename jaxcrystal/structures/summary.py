@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ from jaxcrystal.symmetry.supergroups import is_supergroup
 from jaxcrystal.text import aligned
 
 SUMMARY_NAME = "summary.csv"
+#: Of a folder that `jaxcrystal relax` wrote, in the place of a summary.
+RELAXED_NAME = "relaxed.csv"
 COLUMNS = (
     "id",
     "formula",
@@ -68,10 +70,10 @@ def summary_row(sample: Sample, check: GroupCheck = "usual") -> dict[str, str]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def summary_csv(rows: Iterable[Row], head: bool = True) -> str:
+def summary_csv(rows: Iterable[Row], head: bool = True, columns: Sequence[str] = COLUMNS) -> str:
     """Returns rows as CSV."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     if head:
         writer.writeheader()
     writer.writerows(rows)

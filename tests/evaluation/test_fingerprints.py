@@ -191,7 +191,7 @@ def test_an_interrupted_run_keeps_what_is_done(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(fingerprints, "describe", stop)
     with pytest.raises(KeyboardInterrupt):
         featurize(entries, cache=tmp_path, processes=1)
-    with sqlite3.connect(tmp_path / "features.sqlite") as database:
+    with sqlite3.connect(tmp_path / "fingerprints.sqlite") as database:
         (kept,) = database.execute("SELECT COUNT(*) FROM rows").fetchone()
     database.close()
     assert kept == fingerprints.CHUNK
@@ -209,7 +209,8 @@ def test_several_processes_give_the_same(tmp_path, monkeypatch) -> None:
 
 
 def test_a_cache_that_cannot_be_used(tmp_path) -> None:
-    (tmp_path / "features.sqlite").write_text("this is no data base, and long enough to be seen as none" * 20)
+    damaged = "this is no data base, and long enough to be seen as none" * 20
+    (tmp_path / "fingerprints.sqlite").write_text(damaged)
     with pytest.raises(DataError, match="JAXCRYSTAL_CACHE"):
         featurize([Entry("a", rocksalt())], cache=tmp_path, processes=1)
     (tmp_path / "file").write_text("")
@@ -239,7 +240,7 @@ def test_a_damaged_installation_is_no_failure_of_the_structures(damaged, monkeyp
     monkeypatch.setitem(sys.modules, damaged, None)
     with pytest.raises(JaxcrystalError, match=r"cannot be imported \(.*pip install --upgrade"):
         featurize([Entry("a", rocksalt())], cache=tmp_path, processes=1)
-    with sqlite3.connect(tmp_path / "features.sqlite") as database:
+    with sqlite3.connect(tmp_path / "fingerprints.sqlite") as database:
         assert database.execute("SELECT COUNT(*) FROM rows").fetchone() == (0,)
     database.close()
 

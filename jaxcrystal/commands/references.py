@@ -1,0 +1,85 @@
+"""`jaxcrystal references`: energies of known structures, to make hulls of."""
+
+import argparse
+import time
+from pathlib import Path
+
+from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+from jaxcrystal.commands.potentials import add_potential_options
+
+_EXAMPLES = """\
+examples:
+  jaxcrystal references known/ --out references.json
+  jaxcrystal references train.csv.gz val.csv.gz --system Cu-Si-K --out cu_si_k.json.gz
+  jaxcrystal references known.extxyz --potential emt --single-points --out emt.json
+
+Each energy is kept in ~/.cache/jaxcrystal (JAXCRYSTAL_CACHE) under the structure, the potential and
+how it was relaxed, as soon as it is there: a run that was killed goes on with the same command, and
+another one with the same structures computes nothing. The file holds entries as pymatgen's
+ComputedEntry.from_dict reads them. A hull needs every element: give pure ones too."""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "references",
+        help="compute energies of known structures for `hull`",
+        description="Computes energies of known structures with a potential, to make convex hulls of.",
+        epilog=_EXAMPLES,
+        formatter_class=Help,
+    )
+    parser.add_argument(
+        "sources", nargs="+", metavar="FILE", help="known structures, of the kinds that `relax` reads"
+    )
+    parser.add_argument(
+        "--system", metavar="A-B-C", help="only structures of these elements, such as Cu-Si-K (default: all)"
+    )
+    parser.add_argument(
+        "--single-points",
+        action="store_true",
+        help="energies of the structures as they are, which is quicker; they lie higher than relaxed ones, "
+        "so that crystals seem too near to the hull",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="new file, .json or .json.gz")
+    add_potential_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Computes, writes the file and says what is missing in it."""
+    from jaxcrystal.discovery.potentials import find_potential
+    from jaxcrystal.discovery.references import elements_of, reference_energies, within, write_references
+    from jaxcrystal.discovery.relaxation import RelaxSettings
+    from jaxcrystal.discovery.run import Work
+    from jaxcrystal.errors import DataError
+    from jaxcrystal.files import require_absent
+    from jaxcrystal.structures.entries import load_entries
+
+    at_least_1(arguments, "processes")
+    started = time.perf_counter()
+    out = Path(arguments.out)
+    require_absent(out)
+    elements = None if arguments.system is None else elements_of(arguments.system)
+    settings = RelaxSettings(
+        potential=arguments.potential,
+        max_force=arguments.max_force,
+        max_stress=arguments.max_stress,
+        max_steps=0 if arguments.single_points else arguments.max_steps,
+        symprec=arguments.symprec,
+    )
+    find_potential(settings.potential)
+    entries = [entry for source in arguments.sources for entry in load_entries(source, arguments.processes)]
+    if elements is not None:
+        total, entries = len(entries), within(entries, elements)
+        if not entries:
+            raise DataError(f"none of {total} structures is of {arguments.system}")
+    content, failures = reference_energies(entries, settings, Work(arguments.processes, arguments.dask))
+    write_references(content, out)
+    for word, count in failures.most_common():
+        warn(f"{count} of {len(entries)} structures: {word}")
+    kind = "relaxed" if content["relaxed"] else "single-point"
+    print(
+        f"{len(content['entries'])} {kind} energies of {content['potential']}; "
+        f"{time.perf_counter() - started:.0f} s; written to {out}"
+    )
+    return 0
