@@ -1,11 +1,17 @@
 """Settings and fixtures of all tests."""
 
+import gc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+# First of all, since below jaxtyping's hook Python finds no compiled files of what is imported there.
+import flax.linen  # noqa: F401
 import numpy as np
+import optax  # noqa: F401
+import orbax.checkpoint  # noqa: F401
 import pytest
+import scipy.stats  # noqa: F401
 from hypothesis import HealthCheck, settings
 from pymatgen.core import Lattice, Structure
 
@@ -17,7 +23,7 @@ from jaxcrystal.model import Model
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.finished import Samples
-from tests import programs
+from tests import libraries, programs
 from tests.s3 import bucket, s3_environment  # noqa: F401 (fixtures)
 from tests.tiny import make_tiny_model
 
@@ -49,6 +55,23 @@ LONGEST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     programs.share(config)
+    libraries.hasten()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves files without tests of the second run alone: to import them takes long."""
+    second = config.option.markexpr == "optimised" and collection_path.name.startswith("test_")
+    return True if second and "mark.optimised" not in collection_path.read_text(encoding="utf-8") else None
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: the garbage collector, which runs after each file, need not look at it.
+
+    It need not run as often either: tracing makes many small objects, and little garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

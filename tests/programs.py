@@ -11,7 +11,10 @@ import pytest
 from jaxcrystal.sampling import programs
 
 #: XLA makes programs of the same operations in a quarter of the time, and they run slower.
-UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+UNOPTIMISED = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1"
+)
 #: The environment of a command that is killed: it must not leave half a program to the others.
 READ_ONLY = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
 
@@ -30,6 +33,9 @@ def share(config: pytest.Config) -> None:
         folder = tempfile.TemporaryDirectory(prefix="jaxcrystal-programs-", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    # Which line an operation comes from takes a tenth of the time of tracing it.
+    os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+    jax.config.update("jax_traceback_in_locations_limit", int(os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"]))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     # XLA mistakes its own settings in a stored program for features that the processor lacks.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

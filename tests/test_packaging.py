@@ -13,7 +13,7 @@ import jaxcrystal
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxcrystal"
 
-pytestmark = [pytest.mark.cli, pytest.mark.optimised]
+pytestmark = pytest.mark.cli
 
 
 @pytest.fixture(scope="module")

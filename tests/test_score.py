@@ -67,6 +67,7 @@ def estimates(crystals):
     return jax.tree.map(np.asarray, found)
 
 
+@cache
 def padded_crystals(special=False, constrained=False):
     rng = np.random.default_rng([int(special), int(constrained)])
     crystals = [random_crystal(rng, group, 2, special=special, constrained=constrained) for group in GROUPS]

@@ -15,6 +15,7 @@ from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import Model
 from jaxcrystal.training.objective import make_level_losses
 
+#: Structures whose losses are computed at once, at most.
 _BATCH = 64
 
 
@@ -77,6 +78,7 @@ def validate(
       seed: of the noise.
     """
     count = min(max_structures, len(dataset))
+    size = min(count, _BATCH)
     chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
     buckets = np.array([bucket_of(n) for n in dataset.num_sites[chosen]])
     told = dataset.conditions(model.conditions)
@@ -85,7 +87,7 @@ def validate(
         sums, num_sites = np.zeros((5, schedule.levels)), 0
         for bucket in np.unique(buckets):
             members = chosen[buckets == bucket]
-            padded = np.concatenate([members, np.full(-len(members) % _BATCH, -1)]).reshape(-1, _BATCH)
+            padded = np.concatenate([members, np.full(-len(members) % size, -1)]).reshape(-1, size)
             crystals = [to_crystals(dataset, rows, int(bucket), sites == "constrained") for rows in padded]
             whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *crystals)
             capacity = ImageCapacity.fitting(whole, sites == "constrained")

@@ -1,4 +1,7 @@
-"""Runs the tour of the library with tiny sizes, in a process of its own with two devices."""
+"""Runs the tour of the library with tiny sizes, in a process of its own with two devices.
+
+A tiny network stands for the bundled one, and the prepared prototypes for their source.
+"""
 
 import json
 import os
@@ -26,10 +29,18 @@ def test_parts_are_short() -> None:
     assert max(lines) <= 20
 
 
-def test_the_tour_runs(tmp_path) -> None:
+def test_the_tour_runs(tmp_path, tiny_model, aflow_report) -> None:
+    tiny_model.save(tmp_path / "tiny")
     script = tmp_path / "tour.py"
     # As a file with a guard, since processes that it starts import it.
     body = "\n".join(f"    {line}" for cell in _cells() for line in cell.splitlines())
+    for given, used in (
+        ("load_model()", f"load_model({str(tmp_path / 'tiny')!r})"),
+        ('load_or_prepare("aflow")', f"load_or_prepare({str(aflow_report.out)!r})"),
+        ("DataConfig(max", f"DataConfig({str(aflow_report.out)!r}, max"),
+    ):
+        assert body.count(given) == 1
+        body = body.replace(given, used)
     script.write_text(f"if __name__ == '__main__':\n{body}\n", encoding="utf-8")
     environment = os.environ | {
         "JAXCRYSTAL_TOUR": "tiny",

@@ -1,4 +1,4 @@
-"""Runs the notebook on throughput with tiny sizes, and checks its baseline against the search."""
+"""Runs the notebook on throughput with tiny sizes and a tiny network, and checks its baseline."""
 
 import json
 import os
@@ -19,10 +19,13 @@ from tests.crystals import random_crystal
 NOTEBOOK = Path(__file__).parents[2] / "benchmarks" / "sampler_throughput.ipynb"
 
 
-def test_it_runs(tmp_path) -> None:
+def test_it_runs(tmp_path, tiny_model) -> None:
+    tiny_model.save(tmp_path / "tiny")
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     script = tmp_path / "throughput.py"
-    script.write_text("\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"), "utf-8")
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    assert code.count("load_model()") == 1
+    script.write_text(code.replace("load_model()", f"load_model({str(tmp_path / 'tiny')!r})"), "utf-8")
     root = str(NOTEBOOK.parents[1])
     environment = os.environ | {"JAXCRYSTAL_TOUR": "tiny", "MPLBACKEND": "agg", "PYTHONPATH": root}
     command = [sys.executable, "-W", "ignore::UserWarning", str(script)]

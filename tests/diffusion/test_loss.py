@@ -83,7 +83,7 @@ def test_a_silent_network_has_loss_one(loss):
 @both_losses
 def test_terms_that_do_not_exist_have_no_weight(loss):
     """No coordinate term without free coordinates, and none at all for padding."""
-    found = losses(loss, always_silent, jax.random.key(0), batch_of_kinds(20.0), 5, jnp.array([0.5, 0.5]))
+    found = losses(loss, always_silent, jax.random.key(0), batch_of_kinds(20.0), 4000, jnp.array([0.5, 0.5]))
     assert (np.asarray(found.coords_weight) == [1, 1, 0, 1, 0]).all()
     assert (np.asarray(found.lattice_weight) == [1, 1, 1, 1, 0]).all()
     assert not np.asarray(found.coords)[:, [2, 4]].any()

@@ -147,6 +147,17 @@ def outputs_of(model, params, graph, log_sigma):
     return model.apply({"params": params}, graph, log_sigma)
 
 
+@partial(jax.jit, static_argnums=0)
+def gradient_of(model, params, graph, log_sigma, target):
+    """By every parameter, and the outputs."""
+
+    def product(params):
+        outputs = model.apply({"params": params}, graph, log_sigma)
+        return (outputs * target).sum(), outputs
+
+    return jax.grad(product, has_aux=True)(params)
+
+
 def network(backtracking):
     return DimeNet(dataclasses.replace(SMALL, backtracking=backtracking), GRAPH.cutoff)
 
@@ -160,15 +171,11 @@ def test_sum_without_triplets_is_the_explicit_one(space_group, backtracking, x64
     target = np.random.default_rng(1).normal(size=(real.size, 2)) * real[:, None]
     model = network(backtracking)
 
-    def ours(params):
-        outputs = model.apply({"params": params}, example(space_group), jnp.array(LOG_SIGMA))
-        return (outputs * target).sum(), outputs
-
     def explicit(params):
         outputs = explicit_network(params, graph, model.config, GRAPH.cutoff, LOG_SIGMA)
         return (outputs * target).sum(), outputs
 
-    gradient, outputs = jax.jit(jax.grad(ours, has_aux=True))(parameters())
+    gradient, outputs = gradient_of(model, parameters(), graph, jnp.array(LOG_SIGMA), target)
     expected_gradient, expected = jax.jit(jax.grad(explicit, has_aux=True))(parameters())
     deviation = np.abs(outputs - expected)[real].max() / np.abs(expected)[real].max()
     leaves = jax.tree.leaves(expected_gradient)

@@ -26,7 +26,7 @@ from tests.crystals import other_cell, primitive_cell, random_crystal, random_pa
 
 SITES = 2
 #: Sizes the written-out cells are padded to, so that few shapes are compiled.
-PADDED = (48, 96)
+PADDED = (16, 48, 96)
 CONFIG = NetworkConfig(
     GraphConfig(cutoff=4.5, max_neighbors=20),
     DimeNetConfig(

@@ -12,8 +12,6 @@ from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import Shape
 from jaxcrystal.sampling.sample import sample
 
-pytestmark = pytest.mark.optimised
-
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
 
 
@@ -112,6 +110,7 @@ def test_devices_without_work_are_left_out(tiny_model, quick) -> None:
     few.close(), more.close()
 
 
+@pytest.mark.optimised
 @pytest.mark.compile
 def test_memory_of_a_structure_is_no_less_than_what_the_compiler_counts() -> None:
     model = load_model()

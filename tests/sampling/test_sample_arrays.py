@@ -17,8 +17,6 @@ from jaxcrystal.sampling.sample import sample_formula, sample_orders
 from jaxcrystal.structures.crystal_arrays import CrystalArrays
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
-pytestmark = pytest.mark.optimised
-
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
 
 

@@ -27,7 +27,7 @@ def request_(tiny_model, quick):
     """Structures of two shapes, in five parts."""
     orders = [make_order(221, {"Ba": "a", "Ti": "b", "O": "c"}), make_order(62, {"Na": 3}, "free")]
     candidates = make_candidates(orders, [9, 10], tiny_model.letters)
-    config = replace(quick, trajectory_every=0)
+    config = replace(quick, steps_per_level=5, trajectory_every=0)  # that of test_run.py
     return candidates, tiny_model, RunSettings(config, batch_size=4, part_size=4)
 
 
@@ -161,7 +161,7 @@ def test_jobs_by_command(tiny_model, tmp_path, capsys) -> None:
     tiny_model.save(tmp_path / "model")
     arguments = [
         *("sample", "--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "6", "--part-size", "2"),
-        *("--model", str(tmp_path / "model"), "--steps-per-level", "2", "--batch-size", "2"),
+        *("--model", str(tmp_path / "model"), "--steps-per-level", "5", "--batch-size", "4"),
         *("--out", str(tmp_path / "run")),
     ]
     assert cli.main([*arguments, "--shard", "3/2"]) == 2

@@ -21,8 +21,6 @@ from jaxcrystal.structures.finished import Drawn, Sample, Samples, finish
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 from tests.crystals import params_from_lengths_angles
 
-pytestmark = pytest.mark.optimised
-
 PEROVSKITE = {"Ba": "a", "Ti": "b", "O": "c"}
 
 

@@ -204,7 +204,7 @@ def test_padding_and_flags():
 
 
 def test_numbers_that_are_not_finite_end():
-    candidates, templates, coords, params = drawn_crystals(np.random.default_rng(2), 8, free=True)
+    candidates, templates, coords, params = drawn_crystals(np.random.default_rng(2), 20, free=True)
     coords[0], params[1] = np.nan, np.inf
     found = on_device(candidates, templates, coords, params, True, status=int(Status.NON_FINITE)).to_host()
     assert not found.valid.any()

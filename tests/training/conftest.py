@@ -10,6 +10,12 @@ from tests.training.runs import small_config
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _no_drawings(monkeypatch):
+    """To draw takes as long as some runs do; the runs of fixtures draw, and test_logs.py tests it."""
+    monkeypatch.setattr("jaxcrystal.training.loop.draw_losses", lambda out: out / "losses.png")
+
+
 @pytest.fixture
 def config(tmp_path, prototypes):
     return small_config(tmp_path / "run", prototypes)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from jaxcrystal.training.loop import train
 from tests.programs import READ_ONLY
 from tests.training.runs import assert_same_run, command, finish, small_config
 
@@ -37,7 +38,7 @@ def rows_of_log(run):
 @pytest.mark.kills
 def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
     whole, broken = (settings(tmp_path, prototypes, name) for name in ("whole", "broken"))
-    finish(command(whole, tmp_path / "whole.toml"), compiled)
+    train(whole, progress=False)
     start = command(broken, tmp_path / "broken.toml")
     run, kills, lived = tmp_path / "broken", 0, set()
     moments, said = random.Random(0), tmp_path / "said.txt"

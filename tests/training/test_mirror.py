@@ -139,14 +139,12 @@ def test_what_is_copied(bucket, tmp_path, monkeypatch) -> None:
 def test_killed_many_times_a_run_ends_the_same(
     prototypes, bucket, s3_environment, compiled, tmp_path
 ) -> None:
-    def long(name, out):
-        config = settings(out, prototypes, steps=30 * KILLS)
-        config = replace(config, log=replace(config.log, every=4, checkpoint_every=5, validate_every=15))
-        return command(config, tmp_path / f"{name}.toml")
-
     environment, url = compiled | s3_environment, f"{bucket}/run"
-    finish(long("whole", tmp_path / "whole"), environment)
-    start, objects = [*long("broken", url), "--resume-if-started"], Objects(url)
+    config = settings(url, prototypes, steps=30 * KILLS)
+    config = replace(config, log=replace(config.log, every=4, checkpoint_every=5, validate_every=15))
+    train(replace(config, out=str(tmp_path / "whole")), progress=False)
+    start = [*command(config, tmp_path / "broken.toml"), "--resume-if-started"]
+    objects = Objects(url)
     moments, said, kills = random.Random(0), tmp_path / "said.txt", 0
 
     def last() -> int:
@@ -174,7 +172,7 @@ def test_killed_many_times_a_run_ends_the_same(
 @pytest.mark.statistical
 def test_two_processes_share_no_disk(prototypes, bucket, s3_environment, compiled, whole, tmp_path) -> None:
     """They are stopped, and go on with what is in the bucket; only the first one writes there."""
-    config = settings(f"{bucket}/run", prototypes)
+    config = small_config(f"{bucket}/run", prototypes)
     arguments = stopping([*command(config, tmp_path / "run.toml"), "--resume-if-started"])
     environment = compiled | s3_environment | {"JAX_NUM_CPU_DEVICES": "1"}
     for code, stop, there in ((143, "3", {"3.zip"}), (0, "", {"3.zip", "6.zip"})):

@@ -12,13 +12,16 @@ import jax
 import numpy as np
 import pytest
 
+from jaxcrystal.config import to_toml
 from jaxcrystal.model import load_model
 from jaxcrystal.training.logs import read_rows
+from jaxcrystal.training.loop import train
 from tests.training.runs import command, finish, small_config
 
-GATHERS = """
+FOUR_DEVICES = """
 import sys
 import jax, numpy as np
+from jaxcrystal import cli
 from jaxcrystal.config import load
 from jaxcrystal.data.batches import BucketSampler
 from jaxcrystal.data.dataset import Dataset
@@ -31,6 +34,8 @@ from jaxcrystal.training.objective import make_optimizer
 from jaxcrystal.training.step import init_state
 from jaxcrystal.training.updates import compile_updates
 
+assert cli.main(["train", sys.argv[1]]) == 0
+assert cli.main(["train", sys.argv[2]]) == 2
 config = load(TrainConfig, sys.argv[1])
 mesh, dataset = data_mesh(8), Dataset.load(config.data.train)
 indices = np.arange(len(dataset))
@@ -56,11 +61,8 @@ def settings(out, prototypes):
 
 
 @pytest.fixture(scope="module")
-def one_device(tmp_path_factory, prototypes, compiled):
-    folder = tmp_path_factory.mktemp("one")
-    config = settings(folder / "run", prototypes)
-    finish(command(config, folder / "run.toml"), compiled | {"JAX_NUM_CPU_DEVICES": "1"})
-    return folder / "run"
+def one_device(tmp_path_factory, prototypes):
+    return train(settings(tmp_path_factory.mktemp("one") / "run", prototypes), progress=False)
 
 
 def assert_close(one, other):
@@ -79,20 +81,19 @@ def assert_close(one, other):
 @pytest.mark.statistical
 def test_four_devices_train_the_same(tmp_path, prototypes, compiled, one_device):
     config = settings(tmp_path / "run", prototypes)
-    four = compiled | {"JAX_NUM_CPU_DEVICES": "4"}
-    done = finish(command(config, tmp_path / "run.toml"), four)
+    wrong = replace(config, out=str(tmp_path / "x"), optimizer=replace(config.optimizer, batch_size=10))
+    for given, name in ((config, "run.toml"), (wrong, "x.toml")):
+        (tmp_path / name).write_text(to_toml(given))
+    script = [sys.executable, "-c", FOUR_DEVICES, str(tmp_path / "run.toml"), str(tmp_path / "x.toml")]
+    done = finish(script, compiled | {"JAX_NUM_CPU_DEVICES": "4"})
     assert "each of 4 devices" in done.stderr
     assert_close(one_device, tmp_path / "run")
 
-    wrong = replace(config, out=str(tmp_path / "x"), optimizer=replace(config.optimizer, batch_size=10))
-    refused = subprocess.run(command(wrong, tmp_path / "x.toml"), env=four, capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert "optimizer.batch_size is 10; 4 devices share a batch equally: give 8 or 12" in refused.stderr
+    assert "optimizer.batch_size is 10; 4 devices share a batch equally: give 8 or 12" in done.stderr
     assert not (tmp_path / "x").exists()
 
     # The neighbour search sorts the devices' own structures: nothing but sums crosses between them.
-    script = [sys.executable, "-c", GATHERS, str(tmp_path / "run.toml")]
-    counts = dict(line.split() for line in finish(script, four).stdout.splitlines())
+    counts = dict(line.split() for line in done.stdout.splitlines()[-4:])
     assert int(counts.pop("all-reduce")) > 0
     assert set(counts.values()) == {"0"}
 

@@ -17,26 +17,27 @@ def whole(tmp_path_factory, prototypes):
     return train(small_config(tmp_path_factory.mktemp("whole") / "run", prototypes), progress=False)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_saves_and_a_resumed_run_ends_the_same(config, whole, tmp_path, capsys, name, code):
-    """It comes between two rows of the log, so that the pending part of a row is saved as well."""
+def test_a_signal_saves_and_a_resumed_run_ends_the_same(config, whole, tmp_path, capsys):
+    """They come between two rows of the log, so that the pending part of a row is saved as well."""
     (tmp_path / "run.toml").write_text(to_toml(config))
     at, handlers = Inputs.at, [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    command = ["train", str(tmp_path / "run.toml")]
+    for name, code, last, more in (("SIGTERM", 143, 1, []), ("SIGINT", 130, 5, ["--resume"])):
 
-    def signalled(inputs, step):
-        if step == 4:
-            os.kill(os.getpid(), getattr(signal, name))
-        return at(inputs, step)
+        def signalled(inputs, step, name=name, last=last):
+            if step + 1 == last:
+                os.kill(os.getpid(), getattr(signal, name))
+            return at(inputs, step)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Inputs, "at", signalled)
-        assert cli.main(["train", str(tmp_path / "run.toml")]) == code
-    line = f"jaxcrystal: stopped by {name} after step 5; its state is saved: go on with --resume\n"
-    assert capsys.readouterr().err.endswith(line)
-    assert (tmp_path / "run" / "checkpoints" / "5").exists()
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Inputs, "at", signalled)
+            assert cli.main([*command, *more]) == code
+        line = f"jaxcrystal: stopped by {name} after step {last}; its state is saved: go on with --resume\n"
+        assert capsys.readouterr().err.endswith(line)
+        assert (tmp_path / "run" / "checkpoints" / str(last)).exists()
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
 
-    assert cli.main(["train", str(tmp_path / "run.toml"), "--resume"]) == 0
+    assert cli.main([*command, "--resume"]) == 0
     assert_same_run(whole, tmp_path / "run")
 
 
