@@ -29,7 +29,7 @@ MIN_UNIT_VOLUME_SQUARED = 0.1
 # Shares that free cotangents are cut to, the first that opens the cell far enough; 0 is a right angle.
 _SHARES = np.linspace(1.0, 0.0, 33)
 # [3, 3] which angle is between two axes; any on the diagonal.
-_ANGLE_BETWEEN = np.array([[0, 2, 1], [2, 0, 0], [1, 0, 0]])
+_ANGLE_BETWEEN = np.array([[0, 2, 1], [2, 0, 0], [1, 0, 0]], np.int32)
 # [6 parameters, 3, 3] the entries of the metric with the cosine of the parameter's angle (and the diagonal).
 _IS_ANGLE = np.arange(6)[:, None, None] == 3 + _ANGLE_BETWEEN
 # [6 parameters, 3 lengths] whether the parameter is the length's own, and whether it is the first.
