@@ -26,7 +26,6 @@ from jaxcrystal.symmetry.detect import STRICT_SYMPREC, SYMPREC, find_group
 from jaxcrystal.workers import map_structures
 
 SETTINGS = RelaxSettings()
-GPA = 160.21766
 
 
 class _Constrained:
