@@ -152,7 +152,11 @@ class Checkpoints:
         return TrainState(**tree), Progress(**(told | {"best": best}))
 
     def _about(self, step: int) -> dict[str, Any]:
-        if not (self._folder / str(step) / "about").exists():
+        place = self._folder / str(step)
+        if not (place / "about").exists():
+            if not (place / "state").exists():
+                with self._readable(step):
+                    raise DataError("there is no checkpoint in it")
             raise DataError(
                 f"cannot resume from step {step} in {self._folder}: another version of jaxcrystal wrote it"
             )

@@ -132,6 +132,15 @@ def test_a_damaged_checkpoint_names_the_one_before(tmp_path):
         assert int(checkpoints.restore(state_at(0))[0].step) == 1
 
 
+def test_an_empty_checkpoint_names_the_one_before(tmp_path):
+    """It was taken for that of another version."""
+    folder = saved(tmp_path / "c", 1, 2)
+    shutil.rmtree(folder / "2")
+    (folder / "2").mkdir()
+    said = refused(folder)
+    assert said.endswith("there is no checkpoint in it; without the folder 2 it resumes from step 1")
+
+
 _FULL_DISK = """
 import resource, sys
 from pathlib import Path
