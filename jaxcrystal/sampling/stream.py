@@ -2,8 +2,9 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import jax
@@ -15,13 +16,13 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
+from jaxcrystal.sampling.batches import WINDOW, Batch, Shape, by_shape, make_batch
 from jaxcrystal.sampling.programs import Programs, is_out_of_memory
 from jaxcrystal.structures.finished import Drawn, finish
 
 
 def sample_stream(
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     model: Model,
     seed: int = 0,
     config: LangevinConfig | None = None,
@@ -32,18 +33,20 @@ def sample_stream(
 ) -> Iterator[tuple[Candidate, Any]]:
     """Yields finished structures, shape by shape, a batch behind the devices.
 
+    Candidates are taken `WINDOW` by `WINDOW`, and those of a shape that do not fill a batch wait for others.
     A batch that does not fit the memory of a device is cut in half, and so are those after it.
 
     Args:
-      candidates: of `make_candidates`.
+      candidates: of `make_candidates`; gone through once.
       model: trained.
       seed: 0 to 2³² - 1.
       config: sampler settings.
       batch_size: rows of every batch on each device.
       random_start: yield what sampling would start from.
       finished: makes what is yielded beside each candidate: by default, its `Sample`.
-      counts: structures of each shape from which the rows of a batch follow; default: those of these
-        candidates. Give those of the whole run where a part of it is to have the bits that it has there.
+      counts: structures of each shape from which the rows of a batch follow; default: those of the first
+        window of these candidates. Give those of the whole run where a part of it is to have the bits
+        that it has there.
 
     Raises:
       RequestError: a batch size below 1, or conditions that are not the model's.
@@ -56,7 +59,7 @@ def sample_stream(
 
 
 def sample_batches(
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     model: Model,
     seed: int = 0,
     config: LangevinConfig | None = None,
@@ -76,13 +79,14 @@ def sample_batches(
     Raises: see `sample_stream`.
     """
     require_batch_size(batch_size)
-    if not candidates:
+    waiting = _Waiting(candidates)
+    if not waiting.members:
         return
     if not random_start:
-        require_conditions(model, [name for name, _ in candidates[0].cond])
+        members = next(iter(waiting.members.values()))
+        require_conditions(model, [name for name, _ in members[0].cond])
     config = config or LangevinConfig(model.sampling_schedule)
-    waiting = deque((shape, deque(members)) for shape, members in by_shape(candidates).items())
-    todo = {shape: len(members) for shape, members in waiting}
+    todo = {shape: len(members) for shape, members in waiting.members.items()}
     running: tuple[Batch, Any] | None = None
     devices = jax.local_devices()
     with closing(Programs(model, config, todo, devices, batch_size, random_start, counts)) as programs:
@@ -93,16 +97,13 @@ def sample_batches(
             if not is_out_of_memory(error):
                 raise error
             programs.shrink(batch.shape, error)
-            waiting.appendleft((batch.shape, deque(batch.candidates)))
+            waiting.members[batch.shape].extendleft(reversed(batch.candidates))
 
-        while waiting or running:
+        while (shape := waiting.next_shape(programs.rows)) or running:
             started = None
-            if waiting:
-                shape, members = waiting[0]
-                rows = programs.rows(shape)
+            if shape:
+                rows, members = programs.rows(shape), waiting.members[shape]
                 batch = make_batch(shape, [members.popleft() for _ in range(min(rows, len(members)))], rows)
-                if not members:
-                    waiting.popleft()
                 try:
                     output = programs[shape](
                         *(params, np.uint32(seed), batch.hashes, batch.numbers),
@@ -121,6 +122,36 @@ def sample_batches(
                 else:
                     yield batch, output
             running = started
+
+
+class _Waiting:
+    """Candidates that are still to be drawn, of the windows that have been taken.
+
+    Attributes:
+      members: shape -> its candidates, small shapes of a window first.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.members: dict[Shape, deque[Candidate]] = {}
+        self._source = iter(candidates)
+        self._more = True
+        self._take()
+
+    def next_shape(self, rows: Callable[[Shape], int]) -> Shape | None:
+        """Returns a shape whose next batch is full, or, where none is to come, begun; None at the end."""
+        while True:
+            for shape, members in self.members.items():
+                if len(members) >= (rows(shape) if self._more else 1):
+                    return shape
+            if not self._more:
+                return None
+            self._take()
+
+    def _take(self) -> None:
+        window = list(islice(self._source, WINDOW))
+        for shape, members in by_shape(window).items():
+            self.members.setdefault(shape, deque()).extend(members)
+        self._more = len(window) == WINDOW
 
 
 def progress_bar(

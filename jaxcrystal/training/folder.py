@@ -11,12 +11,13 @@ import numpy as np
 from jaxcrystal.config import ConfigError, load, to_dict, to_toml
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import claim_folder, is_partial, write_text
+from jaxcrystal.files import claim_folder, is_partial, require_free, write_text
 from jaxcrystal.model import Model
 from jaxcrystal.remote import Objects, is_url
 from jaxcrystal.training.config import TrainConfig
 
 _CONFIG = "config.toml"
+_ADVICE = "give another out=..., or --resume to go on with its run"
 
 
 def holds_run(out: str) -> bool:
@@ -46,8 +47,17 @@ def claim(config: TrainConfig, out: Path, resume: bool) -> None:
         _require_same(saved, config)
         _clean(out)
     else:
-        claim_folder(out, "give another out=..., or --resume to go on with its run", leftovers=True)
+        claim_folder(out, _ADVICE, leftovers=True)
         write_text(saved, to_toml(config))
+
+
+def require_new(out: Path) -> None:
+    """Checks the folder of a new run before anything is read for it.
+
+    Raises:
+      DataError: it is in use, or no folder.
+    """
+    require_free(out, _ADVICE, leftovers=True)
 
 
 def _clean(out: Path) -> None:
