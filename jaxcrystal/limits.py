@@ -77,8 +77,10 @@ SPACE_GROUP = Within(1, 230)
 SITES = Within(1, 20)
 #: Atoms in a primitive cell: the sites of `SITES`, each on the 48 positions of the largest group.
 ATOMS = Within(1, 960)
-#: Different orders of a run, and assignments of letters that share the crystals of a formula.
+#: Different orders of a run.
 MOST_ORDERS = 100_000
+#: Assignments of letters that share the crystals of a formula.
+MOST_ASSIGNMENTS = 20_000
 #: Structures computed together on one device.
 BATCH_SIZE = Within(1, 16_384)
 #: Structures that are written together, which are held until the last of them is drawn.

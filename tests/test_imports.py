@@ -14,6 +14,7 @@ PACKAGE = Path(jaxcrystal.__file__).parent
 ROOMS = (
     "environment",
     "cache",
+    "limits",
     "errors",
     "elements",
     "text",

@@ -17,7 +17,7 @@ from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.limits import MOST_ORDERS, shown
+from jaxcrystal.limits import MOST_ASSIGNMENTS, shown
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_groups
 from jaxcrystal.requests.formula_plan import formula_units as _units
@@ -102,7 +102,7 @@ def plan_formula(
 ) -> FormulaPlan:
     """Spreads structures over the likeliest assignments that give exactly a formula.
 
-    The `count` heaviest assignments of all groups and formula units, at most `limits.MOST_ORDERS`,
+    The `count` heaviest assignments of all groups and formula units, at most `limits.MOST_ASSIGNMENTS`,
     share the structures in proportion to their weight, by largest remainder; those whose part is
     far below one structure get none, so that the long tail of unseen assignments is only reached with a
     large `count`, or with `at_most`.
@@ -156,7 +156,7 @@ def plan_formula(
             f"no assignment of Wyckoff positions gives {name} in {looked}: "
             + _what_would_help(composition, groups, max_sites, max_atoms)
         )
-    best = list(islice(ranking, min(count, MOST_ORDERS)))
+    best = list(islice(ranking, min(count, MOST_ASSIGNMENTS)))
     counts = spread(np.array([ranked.weight for ranked in best]), count, at_most)
     rows = [
         _planned(ranked, elements, size, ranking.total, number)
