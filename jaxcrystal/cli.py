@@ -1,9 +1,11 @@
 """The command `jaxcrystal`: prepare, train, sample, screen, relax, hull, view, evaluate, info and others."""
 
-import errno
+import codecs
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 
 from jaxcrystal import __version__
 from jaxcrystal.commands import (
@@ -20,7 +22,7 @@ from jaxcrystal.commands import (
     view,
 )
 from jaxcrystal.commands.interruption import end_soon_when_interrupted
-from jaxcrystal.commands.parser import Help, Parser
+from jaxcrystal.commands.parser import Help, Parser, say
 
 # The rest of the package, and JAX with it, is imported where it is used: help is quick.
 
@@ -40,26 +42,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         end_soon_when_interrupted()
-    arguments = make_parser().parse_args(argv)
-    from jaxcrystal.errors import JaxcrystalError
-
+    _make_printable()
     try:
+        arguments = make_parser().parse_args(argv)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except JaxcrystalError as error:
-        return _fail(str(error))
     except KeyboardInterrupt:
-        print("jaxcrystal: interrupted", file=sys.stderr)
+        say("interrupted")
         return 130
     except BrokenPipeError:  # `jaxcrystal ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE):
-            place = f" ({error.filename})" if error.filename else ""
-            return _fail(f"{error.strerror}{place}")
-        raise
+    except OSError as error:  # a full disk, a name that is too long, a folder that may not be read
+        _drop_output()
+        say(f"error: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
+        return 2
+    except Exception as error:
+        from jaxcrystal.errors import JaxcrystalError
+
+        if not isinstance(error, JaxcrystalError):
+            raise
+        say(f"error: {error}")
+        return 2
 
 
 def make_parser() -> Parser:
@@ -73,9 +78,32 @@ def make_parser() -> Parser:
     return parser
 
 
-def _fail(text: str) -> int:
-    print(f"jaxcrystal: error: {' '.join(text.split())}", file=sys.stderr)
-    return 2
+def _make_printable() -> None:
+    """Lets everything be printed: in letters that the terminal has, and to nowhere where output is closed."""
+    codecs.register_error("jaxcrystal", _in_other_letters)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # `jaxcrystal ... >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
+    if sys.stdout.errors == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="jaxcrystal")
+
+
+def _in_other_letters(error: UnicodeError) -> tuple[str, int]:
+    """Returns what stands for characters that an encoding lacks: A for Å, 3 for ³, else a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    plain = (unicodedata.normalize("NFKD", character) for character in characters)
+    return "".join(text.encode("ascii", "ignore").decode() or "?" for text in plain), error.end
+
+
+def _drop_output() -> None:
+    """Drops what cannot be printed, so that Python does not try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

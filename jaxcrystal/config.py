@@ -7,16 +7,25 @@ of the package owns the dataclass of its settings; this module only reads and wr
 
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar
 
 import tomli_w
 
 from jaxcrystal.errors import JaxcrystalError
+from jaxcrystal.limits import Bounds, shown
 
 T = TypeVar("T")
+#: Bytes of the largest file of settings or orders that is read.
+_LARGEST = 8 * 2**20
+#: Whole numbers beyond are no floats.
+_HUGE = 10**300
+#: What a value of each type is called in errors.
+_CALLED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 class Settings(tuple[tuple[str, Any], ...]):
@@ -35,6 +44,48 @@ class ConfigError(JaxcrystalError, ValueError):
     """A setting that does not exist or has the wrong type."""
 
 
+class Checked:
+    """A frozen dataclass whose fields keep to the bounds that stand in their types."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for the first field that is out of bounds."""
+        for name, refusal in refusals(self):
+            raise ValueError(f"{name} {refusal}")
+
+
+def refusals(settings: Any) -> Iterator[tuple[str, str]]:
+    """Yields the fields of a dataclass that are out of their bounds, each with what is wrong; None is in."""
+    kind: Any = type(settings)
+    for name, bounds in _bounds(kind):
+        value = getattr(settings, name)
+        refusal = None if value is None else bounds.refusal(value)
+        if refusal is not None:
+            yield name, refusal
+
+
+@lru_cache
+def _bounds(kind: Any) -> list[tuple[str, Bounds]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    annotated = ((name, hint) for name, hint in hints.items() if typing.get_origin(hint) is Annotated)
+    return [(name, hint.__metadata__[0]) for name, hint in annotated]
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value as TOML has it is of a type: numbers, texts, lists and tables of them."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, UnionType):
+        return any(fits(value, each) for each in inner)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(fits(item, inner[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+    if hint is NoneType or isinstance(value, bool):
+        return value is None or hint is bool
+    if hint is float and isinstance(value, int):
+        return -_HUGE < value < _HUGE
+    return isinstance(value, hint)
+
+
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """Builds a configuration; what is not given keeps its default.
 
@@ -47,23 +98,21 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     for name, value in values.items():
         full = f"{where}{name}"
         if name not in known:
-            raise ConfigError(f"unknown setting {full!r}: expected one of {', '.join(sorted(known))}")
+            raise ConfigError(f"unknown setting {shown(full)}: expected one of {', '.join(sorted(known))}")
         expected = hints[name]
         if is_dataclass(expected):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{full} is {value!r}; expected a table of settings")
+                raise ConfigError(f"{full} is {shown(value)}; expected a table of settings")
             arguments[name] = from_dict(typing.cast(type, expected), value, f"{full}.")
             continue
         if expected is Settings:
             if not isinstance(value, Mapping) or any(map(_holds_table, value.values())):
-                raise ConfigError(f"{full} is {value!r}; expected a table of settings without tables in it")
+                raise ConfigError(f"{full} is {shown(value)}; expected a table without tables in it")
             arguments[name] = Settings(value)
             continue
-        if expected is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise ConfigError(f"{full} is {value!r}; expected {expected.__name__}")
-        arguments[name] = value
+        if not fits(value, expected):
+            raise ConfigError(f"{full} is {shown(value)}; expected {_CALLED[expected]}")
+        arguments[name] = float(value) if expected is float else value
     try:
         return kind(**arguments)
     except (TypeError, ValueError) as error:
@@ -76,24 +125,49 @@ def load(kind: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
     Raises:
       ConfigError: no such file, not TOML, or a setting that `from_dict` refuses.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    values = read_toml(path)
     for override in overrides:
         _apply(values, override)
     return from_dict(kind, values)
 
 
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Returns what a TOML file holds.
+
+    Raises:
+      ConfigError: no such file, one that no one has written by hand, or not TOML.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST >> 20} MiB")
+        return parse_toml(content.decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"cannot read {path}, it is not TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Returns what TOML holds.
+
+    Raises:
+      ValueError: it is not TOML, or nested too deeply.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"cannot read {override!r}: expected key=value, such as training.steps=1000")
+        raise ConfigError(f"cannot read {shown(override)}: expected key=value, such as training.steps=1000")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text  # a bare word is a string
     *parents, last = key.strip().split(".")
     for parent in parents:

@@ -3,6 +3,7 @@
 import difflib
 
 from jaxcrystal.errors import RequestError
+from jaxcrystal.limits import shown
 
 _SYMBOLS = (
     "- H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
@@ -24,6 +25,6 @@ def atomic_number(symbol: str) -> int:
     """
     if symbol in SYMBOLS[1:]:
         return SYMBOLS.index(symbol)
-    like = difflib.get_close_matches(str(symbol).capitalize(), SYMBOLS[1:], n=1, cutoff=0.5)
+    like = difflib.get_close_matches(str(symbol)[:4].capitalize(), SYMBOLS[1:], n=1, cutoff=0.5)
     hint = f" (did you mean {like[0]}?)" if like else ""
-    raise RequestError(f"unknown element {symbol!r}{hint}: expected a symbol such as Ba")
+    raise RequestError(f"unknown element {shown(symbol)}{hint}: expected a symbol such as Ba")

@@ -111,14 +111,27 @@ def claim_folder(
     Raises:
       DataError: it holds something already, or cannot be made.
     """
+    require_free(out, advice, leftovers)
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(not (leftovers and is_partial(path)) for path in out.iterdir()):
-            raise DataError(f"{out} is not empty: {advice}")
     except OSError as error:
         raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
     return out
+
+
+def require_free(out: str | Path, advice: str, leftovers: bool = False) -> None:
+    """Checks that `claim_folder` would take a folder, and makes nothing.
+
+    Raises:
+      DataError: it holds something already, or is none.
+    """
+    out = Path(out)
+    try:
+        if out.exists() and any(not (leftovers and is_partial(path)) for path in out.iterdir()):
+            raise DataError(f"{out} is not empty: {advice}")
+    except OSError as error:
+        raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
 
 
 def is_partial(path: Path) -> bool:

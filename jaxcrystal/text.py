@@ -1,7 +1,9 @@
-"""Formats tables for the terminal, and turns values into what JSON can hold."""
+"""Formats tables for the terminal and for spreadsheets, and turns values into what JSON can hold."""
 
+import csv
+import io
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,33 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[s
         ).rstrip()
         for row in rows
     ]
+
+
+#: With these a spreadsheet's formulas begin.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Returns rows as CSV; an apostrophe stands before texts that a spreadsheet would take for formulas."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def cell_text(cell: str) -> str:
+    """Returns the text of a cell that `csv_text` wrote."""
+    return cell[1:] if cell.startswith(tuple(f"'{first}" for first in _FORMULAS)) else cell
+
+
+def _harmless(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(_FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def json_ready(value: Any) -> Any:

@@ -13,6 +13,7 @@ PACKAGE = Path(jaxcrystal.__file__).parent
 #: Bottom first: a module imports from its own room and from those before it.
 ROOMS = (
     "environment",
+    "limits",
     "errors",
     "cache",
     "elements",

@@ -1,14 +1,13 @@
 """`jaxcrystal evaluate`: compares a set of samples with known crystals."""
 
 import argparse
-import csv
-import io
 import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1, require_min_space_group
+from jaxcrystal.commands.parser import Commands, Help, add_min_space_group, add_name, add_number, add_out
+from jaxcrystal.limits import PROCESSES
 
 if TYPE_CHECKING:
     from jaxcrystal.evaluation.metrics import Evaluation
@@ -37,34 +36,33 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "samples",
         metavar="SAMPLES",
         help="folder that `jaxcrystal sample` wrote, or any folder or file of structures: CIF, POSCAR, "
         "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`; "
         "also the URL of one, which is copied to a temporary folder first, as those of the other files are",
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "--reference",
         required=True,
         metavar="FILE",
         help="known crystals to compare with, such as a test set",
     )
-    parser.add_argument(
-        "--train", metavar="FILE", help="known crystals that novel samples differ from (default: no novelty)"
+    add_name(
+        *(parser, "--train"),
+        metavar="FILE",
+        help="known crystals that novel samples differ from (default: no novelty)",
     )
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results; must be new or empty"
+    add_out(parser)
+    add_min_space_group(
+        parser,
+        "leaves reference structures of lower groups out; 16, as in the paper: neither triclinic nor "
+        "monoclinic ones",
     )
-    parser.add_argument(
-        "--min-space-group",
-        type=int,
-        default=1,
-        metavar="N",
-        help="leaves reference structures of lower groups out; 16, as in the paper: neither triclinic "
-        "nor monoclinic ones",
-    )
-    parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
+    add_number(parser, "--processes", PROCESSES, help="worker processes (default: one a core)")
     parser.add_argument(
         "--dask", metavar="ADDRESS", help="do the work on the cluster of this dask scheduler: tcp://HOST:PORT"
     )
@@ -75,10 +73,6 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, writes the folder and prints a table."""
     from jaxcrystal.errors import DataError
-
-    at_least_1(arguments, "processes")
-    require_min_space_group(arguments)
-
     from jaxcrystal.evaluation.fingerprints import require_eval
     from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
     from jaxcrystal.folders import results_folder
@@ -130,16 +124,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _write(evaluation: "Evaluation", out: Path, sources: dict[str, str], no_html: bool) -> None:
     from jaxcrystal.files import write_text
     from jaxcrystal.reports.figures import PAPER, PAPER_REAL, differences
+    from jaxcrystal.text import csv_text
 
     columns = evaluation.per_structure
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(
+    rows = (
         [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row]
         for row in zip(*columns.values(), strict=True)
     )
-    write_text(out / "per_structure.csv", text.getvalue())
+    write_text(out / "per_structure.csv", csv_text([columns, *rows]))
     metrics = evaluation.metrics | {
         "sources": sources,
         "paper": {"model": PAPER, "real structures": PAPER_REAL},

@@ -2,6 +2,9 @@
 
 import argparse
 
+from jaxcrystal.commands.parser import add_number
+from jaxcrystal.limits import Within
+
 
 def add_host_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--distributed` and how to find the others."""
@@ -12,8 +15,8 @@ def add_host_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address of process 0, where no launcher (Slurm, a TPU pod, ...) gives it",
     )
-    hosts.add_argument("--processes", type=int, metavar="N", help="how many, with --coordinator")
-    hosts.add_argument("--process-id", type=int, metavar="I", help="which this is, 0 to N - 1")
+    add_number(hosts, "--processes", Within(1, 10**6), help="how many, with --coordinator")
+    add_number(hosts, "--process-id", Within(0, 10**6), metavar="I", help="which this is, 0 to N - 1")
 
 
 def add_shard_option(parser: argparse.ArgumentParser) -> None:

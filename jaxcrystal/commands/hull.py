@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from jaxcrystal.commands.parser import Commands, Help, warn
+from jaxcrystal.commands.parser import Commands, Help, add_name, warn
 
 _EXAMPLES = """\
 examples:
@@ -29,11 +29,9 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
-        "source", metavar="RELAXED", help="folder of `jaxcrystal relax`, or a file of energies"
-    )
-    parser.add_argument(
-        "--references", nargs="+", required=True, metavar="FILE", help="energies of known structures"
+    add_name(parser, "source", metavar="RELAXED", help="folder of `jaxcrystal relax`, or a file of energies")
+    add_name(
+        parser, "--references", nargs="+", required=True, metavar="FILE", help="energies of known structures"
     )
     parser.add_argument(
         "--potential",
@@ -46,7 +44,7 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="what they are corrected by, such as MP2020 (only with --potential)",
     )
-    parser.add_argument("--out", metavar="FILE", help="CSV to write (default: hull.csv in RELAXED)")
+    add_name(parser, "--out", metavar="FILE", help="CSV to write (default: hull.csv in RELAXED)")
     parser.set_defaults(run=run)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from jaxcrystal.commands.parser import Commands, Help, add_module_option
+from jaxcrystal.commands.parser import Commands, Help, add_module_option, add_name
 
 
 def add(commands: Commands) -> None:
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
         "model, the installed versions and the devices.",
         formatter_class=Help,
     )
-    parser.add_argument("path", nargs="?", metavar="MODEL|DATA", help="model folder or .npz file")
+    add_name(parser, "path", nargs="?", metavar="MODEL|DATA", help="model folder or .npz file")
     add_module_option(parser)
     parser.set_defaults(run=run)
 

@@ -1,20 +1,79 @@
-"""What the commands share: the parser, checks of numbers, warnings."""
+"""What the commands share: the parser, checks of options, messages."""
 
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from jaxcrystal.limits import NAME, SEED, SPACE_GROUP, Bounds
 
 if TYPE_CHECKING:
     from jaxcrystal.model import Model
+
+#: Characters of a message; longer ones, which echo what was typed, lose their middle.
+_MOST, _LAST = 280, 80
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Reads the arguments; refuses `--count=--`, of which some versions of Python make an empty list."""
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"{word} gives no value")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2."""
-        self.exit(2, f"jaxcrystal: error: {message} (see `{self.prog} --help`)\n")
+        say(f"error: {message} (see `{self.prog} --help`)")
+        self.exit(2)
+
+
+def say(message: str) -> None:
+    """Prints a line about the run on stderr, below the bars of a progress that is shown there."""
+    tqdm = sys.modules.get("tqdm")
+    for bar in list(getattr(tqdm.tqdm, "_instances", ())) if tqdm else ():
+        bar.close()
+    text = f"jaxcrystal: {' '.join(message.split())}"
+    if len(text) > _MOST:
+        text = f"{text[: _MOST - _LAST - 5]} ... {text[-_LAST:]}"
+    print(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Prints a warning line on stderr."""
+    say(f"warning: {text}")
+
+
+class Bounded(argparse.Action):
+    """Stores a value, or each of several, that keeps to its `bounds`; others are a `RequestError`."""
+
+    def __init__(self, *names: Any, bounds: Bounds, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._bounds = bounds
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        """Stores `values`."""
+        refusal = self._bounds.refusal(values)
+        if refusal is not None:
+            from jaxcrystal.errors import RequestError
+
+            raise RequestError(f"{option or self.metavar} {refusal}")
+        setattr(namespace, self.dest, values)
+
+
+def add_number(group: "argparse._ActionsContainer", name: str, bounds: Bounds, **settings: Any) -> None:
+    """Adds an option with a number: a whole one, unless `type` says otherwise."""
+    settings = {"type": int, "metavar": "N", **settings}
+    group.add_argument(name, action=Bounded, bounds=bounds, **settings)
+
+
+def add_name(group: "argparse._ActionsContainer", name: str, **settings: Any) -> None:
+    """Adds an option or argument with the name of a file or folder, or a URL."""
+    group.add_argument(name, **settings, action=Bounded, bounds=NAME)
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -32,7 +91,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 def add_model_options(group: "argparse._ActionsContainer") -> None:
     """Adds `--model`, `--module` and `--precision`: see `model_of`."""
-    group.add_argument("--model", metavar="DIR|URL", help="model or run folder (default: the bundled model)")
+    add_name(group, "--model", metavar="DIR|URL", help="model or run folder (default: the bundled model)")
     add_module_option(group)
     group.add_argument(
         "--precision",
@@ -68,33 +127,16 @@ def named_module(text: str) -> str:
     return text
 
 
-def at_least_1(arguments: argparse.Namespace, *names: str) -> None:
-    """Checks counts; those that were not given (None) pass.
-
-    Raises:
-      RequestError: one of them is less than 1.
-    """
-    from jaxcrystal.errors import RequestError
-
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise RequestError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+def add_seed(group: "argparse._ActionsContainer", text: str) -> None:
+    """Adds `--seed`."""
+    add_number(group, "--seed", SEED, default=0, help=text)
 
 
-def require_min_space_group(arguments: argparse.Namespace) -> None:
-    """Checks `--min-space-group`.
-
-    Raises:
-      RequestError: it is no number of a group.
-    """
-    from jaxcrystal.errors import RequestError
-
-    at_least_1(arguments, "min_space_group")
-    if arguments.min_space_group > 230:
-        raise RequestError(f"--min-space-group is {arguments.min_space_group}; the last group is 230")
+def add_out(group: "argparse._ActionsContainer") -> None:
+    """Adds `--out`, a folder that must be given."""
+    add_name(group, "--out", required=True, metavar="DIR", help="folder for the results: new or empty")
 
 
-def warn(text: str) -> None:
-    """Prints a warning line on stderr."""
-    print(f"jaxcrystal: warning: {text}", file=sys.stderr)
+def add_min_space_group(group: "argparse._ActionsContainer", text: str) -> None:
+    """Adds `--min-space-group`."""
+    add_number(group, "--min-space-group", SPACE_GROUP, default=1, help=text)

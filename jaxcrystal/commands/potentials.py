@@ -2,7 +2,8 @@
 
 import argparse
 
-from jaxcrystal.commands.parser import named_module
+from jaxcrystal.commands.parser import add_name, add_number, named_module
+from jaxcrystal.limits import PROCESSES, Within
 
 #: How users write potentials.
 POTENTIAL = "NAME|MODULE:FACTORY"
@@ -20,26 +21,36 @@ def add_potential_options(parser: argparse.ArgumentParser) -> None:
         "or a function without arguments that returns an ASE calculator, found from this folder too",
     )
     fine = parser.add_argument_group("how finely")
-    fine.add_argument(
-        "--max-force", type=float, default=0.02, metavar="EV_PER_Å", help="at which a crystal has relaxed"
+    size = Within(0, 1000, above=True)
+    add_number(
+        fine,
+        "--max-force",
+        size,
+        type=float,
+        default=0.02,
+        metavar="EV_PER_Å",
+        help="at which a crystal has relaxed",
     )
-    fine.add_argument("--max-stress", type=float, default=0.1, metavar="GPA", help="likewise")
-    fine.add_argument("--max-steps", type=int, default=500, metavar="N", help="after which it has not")
-    fine.add_argument(
+    add_number(fine, "--max-stress", size, type=float, default=0.1, metavar="GPA", help="likewise")
+    add_number(fine, "--max-steps", Within(1, 10**6), default=500, help="after which it has not")
+    add_number(
+        fine,
         "--symprec",
+        Within(0, 1, above=True),
         type=float,
         default=0.01,
         metavar="Å",
         help="tolerance with which spglib finds the group that is kept",
     )
     where = parser.add_argument_group("where")
-    where.add_argument(
+    add_number(
+        where,
         "--processes",
-        type=int,
-        metavar="N",
+        PROCESSES,
         help="worker processes of one thread each (default: one a core; 1 where a GPU computes)",
     )
-    where.add_argument(
+    add_name(
+        where,
         "--dask",
         metavar="ADDRESS",
         help="scheduler such as tcp://10.0.0.1:8786, whose workers relax instead; they need this package and "

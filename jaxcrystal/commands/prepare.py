@@ -2,7 +2,8 @@
 
 import argparse
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1
+from jaxcrystal.commands.parser import Commands, Help, add_name, add_number
+from jaxcrystal.limits import PROCESSES, Within
 
 _EXAMPLES = """\
 examples:
@@ -25,7 +26,8 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "sources",
         nargs="+",
         metavar="SOURCE",
@@ -33,12 +35,12 @@ def add(commands: Commands) -> None:
         "or `structure` column, each also as .gz, .bz2 or .xz; a .zip or folder of such files, or the word "
         "aflow",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="the .npz file to write; must not exist")
-    parser.add_argument(
+    add_name(parser, "--out", required=True, metavar="FILE", help="the .npz file to write; must not exist")
+    add_number(
+        parser,
         "--max-sites",
-        type=int,
+        Within(1, 10_000),
         default=20,
-        metavar="N",
         help="structures with more inequivalent sites are refused",
     )
     parser.add_argument(
@@ -48,13 +50,12 @@ def add(commands: Commands) -> None:
         help="columns of numbers that stay with the structures, such as band_gap: what a network can be told "
         "(data.cond of `jaxcrystal train`)",
     )
-    parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
+    add_number(parser, "--processes", PROCESSES, help="worker processes (default: one a core)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepares the file and prints what became of the structures."""
-    at_least_1(arguments, "max_sites", "processes")
     from jaxcrystal.data.prepare import prepare
 
     keep = [name.strip() for name in arguments.keep.split(",") if name.strip()]

@@ -1,8 +1,6 @@
 """`jaxcrystal reconstruct`: samples known crystals again and counts how many are found."""
 
 import argparse
-import csv
-import io
 import json
 import math
 from collections import Counter
@@ -13,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 from jaxcrystal.commands.parser import (
     Commands,
     Help,
+    add_min_space_group,
     add_model_options,
-    at_least_1,
+    add_name,
+    add_number,
+    add_out,
+    add_seed,
     model_of,
-    require_min_space_group,
     warn,
 )
+from jaxcrystal.limits import BATCH_SIZE, BEST_OF, COUNT, PROCESSES, STEPS_PER_LEVEL, TEMPERATURE, Within
 
 if TYPE_CHECKING:
     from jaxcrystal.data.dataset import Dataset
@@ -50,14 +52,15 @@ def add(commands: Commands) -> None:
         formatter_class=Help,
     )
     what = parser.add_argument_group("what to find")
-    what.add_argument(
+    add_name(
+        what,
         "--targets",
         required=True,
         metavar="FILE",
         help="file of `jaxcrystal prepare` (.npz), or a structure file or folder, prepared on the spot",
     )
-    what.add_argument(
-        "--samples-per-target", type=int, default=20, metavar="K", help="samples of each target"
+    add_number(
+        what, "--samples-per-target", Within(1, 10**6), default=20, metavar="K", help="samples of each target"
     )
     what.add_argument(
         "--given",
@@ -68,23 +71,13 @@ def add(commands: Commands) -> None:
         help="what is given beside the group and elements. letters: the Wyckoff letters; free: the number "
         "of sites of each element, which move freely; drawn: the same, on letters that like elements have",
     )
-    what.add_argument(
-        "--max-targets", type=int, metavar="N", help="at most so many, drawn by --seed (default: all)"
+    add_number(what, "--max-targets", COUNT, help="at most so many, drawn by --seed (default: all)")
+    add_number(what, "--max-sites", COUNT, help="only targets of at most so many inequivalent sites")
+    add_min_space_group(
+        what, "only targets of this group or a higher one; 16: neither triclinic nor monoclinic ones"
     )
-    what.add_argument(
-        "--max-sites", type=int, metavar="N", help="only targets of at most so many inequivalent sites"
-    )
-    what.add_argument(
-        "--min-space-group",
-        type=int,
-        default=1,
-        metavar="N",
-        help="only targets of this group or a higher one; 16: neither triclinic nor monoclinic ones",
-    )
-    what.add_argument("--seed", type=int, default=0, metavar="N", help="of the targets and the samples")
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results; must be new or empty"
-    )
+    add_seed(what, "of the targets and the samples")
+    add_out(parser)
     parser.add_argument(
         "--format",
         default="json",
@@ -93,17 +86,26 @@ def add(commands: Commands) -> None:
     )
     how = parser.add_argument_group("how")
     add_model_options(how)
-    how.add_argument(
-        "--steps-per-level", type=int, default=20, metavar="T", help="Langevin steps at each noise level"
+    add_number(
+        *(how, "--steps-per-level", STEPS_PER_LEVEL),
+        default=20,
+        metavar="T",
+        help="Langevin steps at each noise level",
     )
-    how.add_argument(
+    add_number(
+        how,
         "--best-of",
-        type=int,
+        BEST_OF,
         default=1,
-        metavar="N",
         help="run N chains for each sample and keep the likeliest by the network's denoising losses",
     )
-    how.add_argument("--tau", type=float, default=0.15, help="temperature of the lattice")
+    add_number(
+        *(how, "--tau", TEMPERATURE),
+        type=float,
+        default=0.15,
+        metavar="TAU",
+        help="temperature of the lattice",
+    )
     how.add_argument(
         "--alternating", action="store_true", help="update coordinates and lattice in turn (twice the time)"
     )
@@ -114,15 +116,13 @@ def add(commands: Commands) -> None:
         help="the last step subtracts the predicted noise from the coordinates, so that sites end without "
         "random displacements",
     )
-    how.add_argument(
+    add_number(
+        how,
         "--batch-size",
-        type=int,
-        metavar="N",
+        BATCH_SIZE,
         help="crystals computed together on each core or device (default: what suits the device)",
     )
-    how.add_argument(
-        "--processes", type=int, metavar="N", help="worker processes that match (default: one a core)"
-    )
+    add_number(how, "--processes", PROCESSES, help="worker processes that match (default: one a core)")
     how.add_argument(
         "--dask", metavar="ADDRESS", help="match on the cluster of this dask scheduler: tcp://HOST:PORT"
     )
@@ -134,12 +134,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.files import claim_folder
     from jaxcrystal.structures.writers import parse_formats, write_samples
 
-    at_least_1(
-        arguments,
-        *("samples_per_target", "max_targets", "max_sites", "steps_per_level", "best_of"),
-        *("batch_size", "processes"),
-    )
-    require_min_space_group(arguments)
     formats = parse_formats(arguments.format)
 
     from jaxcrystal.environment import use_all_cores
@@ -219,10 +213,7 @@ def _counts(
 
 def _langevin_config(arguments: argparse.Namespace, schedule: "NoiseSchedule") -> "LangevinConfig":
     from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.errors import RequestError
 
-    if not arguments.tau >= 0:
-        raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
     return LangevinConfig(
         schedule,
         steps_per_level=arguments.steps_per_level,
@@ -255,12 +246,10 @@ def _write(out: Path, metrics: dict[str, Any], done: "list[Reconstruction]") -> 
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
-    return text.getvalue()
+    from jaxcrystal.text import csv_text
+
+    head = list(rows[0]) if rows else []
+    return csv_text([head, *([_cell(row[name]) for name in head] for row in rows)])
 
 
 def _cell(value: Any) -> Any:

@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+from jaxcrystal.commands.parser import Commands, Help, add_name, warn
 from jaxcrystal.commands.potentials import add_potential_options
 
 _EXAMPLES = """\
@@ -28,8 +28,8 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
-        "sources", nargs="+", metavar="FILE", help="known structures, of the kinds that `relax` reads"
+    add_name(
+        parser, "sources", nargs="+", metavar="FILE", help="known structures, of the kinds that `relax` reads"
     )
     parser.add_argument(
         "--system", metavar="A-B-C", help="only structures of these elements, such as Cu-Si-K (default: all)"
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         help="energies of the structures as they are, which is quicker; they lie higher than relaxed ones, "
         "so that crystals seem too near to the hull",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="new file, .json or .json.gz")
+    add_name(parser, "--out", required=True, metavar="FILE", help="new file, .json or .json.gz")
     add_potential_options(parser)
     parser.set_defaults(run=run)
 
@@ -55,7 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.files import require_absent
     from jaxcrystal.structures.entries import load_entries
 
-    at_least_1(arguments, "processes")
     started = time.perf_counter()
     out = Path(arguments.out)
     require_absent(out)

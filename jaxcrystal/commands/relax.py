@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1, warn
+from jaxcrystal.commands.parser import Commands, Help, add_name, warn
 from jaxcrystal.commands.potentials import add_potential_options
 
 _EXAMPLES = """\
@@ -35,7 +35,8 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "source",
         metavar="SAMPLES",
         help="folder that `jaxcrystal sample`, `screen` or `relax` wrote, or any folder or file of "
@@ -48,8 +49,12 @@ def add(commands: Commands) -> None:
         help="disturb each relaxed crystal (primitive cell, atoms by 0.03 Å, lengths by 0.5 %%), relax it "
         "without symmetry and say whether it stays; what does not is written as what it became",
     )
-    parser.add_argument(
-        "--out", required=True, metavar="DIR|URL", help="new or empty folder, or one of the same run to go on"
+    add_name(
+        parser,
+        "--out",
+        required=True,
+        metavar="DIR|URL",
+        help="new or empty, or of the same run to go on",
     )
     add_potential_options(parser)
     parser.set_defaults(run=run)
@@ -63,7 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.discovery.run import Work, relax_to_folder
     from jaxcrystal.structures.entries import load_entries
 
-    at_least_1(arguments, "processes")
     started = time.perf_counter()
     settings = RelaxSettings(
         *(arguments.potential, arguments.free, arguments.max_force, arguments.max_stress),

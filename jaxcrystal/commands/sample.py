@@ -6,7 +6,28 @@ import time
 from typing import TYPE_CHECKING
 
 from jaxcrystal.commands.hosts import add_host_options, add_shard_option, join_hosts
-from jaxcrystal.commands.parser import Commands, Help, add_model_options, at_least_1, model_of, warn
+from jaxcrystal.commands.parser import (
+    Commands,
+    Help,
+    add_model_options,
+    add_name,
+    add_number,
+    add_seed,
+    model_of,
+    warn,
+)
+from jaxcrystal.limits import (
+    ATOMS,
+    BATCH_SIZE,
+    BEST_OF,
+    COUNT,
+    PART_SIZE,
+    SITES,
+    STEPS_PER_LEVEL,
+    TEMPERATURE,
+    TRAJECTORY,
+    WORKERS,
+)
 
 if TYPE_CHECKING:
     from jaxcrystal.requests.requests import Request
@@ -59,8 +80,8 @@ def add(commands: Commands) -> None:
         formatter_class=Help,
     )
     what = parser.add_argument_group("what to generate")
-    what.add_argument(
-        "orders", nargs="?", metavar="ORDERS.toml", help="file of orders, in place of the following"
+    add_name(
+        what, "orders", nargs="?", metavar="ORDERS.toml", help="file of orders, in place of the following"
     )
     what.add_argument(
         "--space-group",
@@ -90,7 +111,8 @@ def add(commands: Commands) -> None:
         metavar="EL-EL-...",
         help="elements, such as Cu-Si-K, all present, with every combination of --sites-per-element",
     )
-    sites.add_argument(
+    add_name(
+        sites,
         "--like",
         metavar="FILE",
         help="groups and sites of structures drawn at random from a file of `jaxcrystal prepare` (.npz), or "
@@ -104,10 +126,10 @@ def add(commands: Commands) -> None:
         "them and the composition is exact; free: every site moves freely and may fall on a special "
         "position, which decides the composition; given: with --like, the letters of its structures",
     )
-    what.add_argument(
+    add_number(
+        what,
         "--count",
-        type=int,
-        metavar="N",
+        COUNT,
         help="crystals for each group and combination of sites; in all with --formula and --like "
         "(default: 16)",
     )
@@ -116,26 +138,23 @@ def add(commands: Commands) -> None:
         metavar="NAME=VALUE,...",
         help="conditions on each crystal, for a model that was trained with them: band_gap=1.5",
     )
-    what.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="the same seed gives the same crystals"
-    )
+    add_seed(what, "the same seed gives the same crystals")
     limits = parser.add_argument_group("with --formula and --chemical-system")
     limits.add_argument(
         "--formula-units", metavar="N,...", help="of --formula, in the primitive cell (default: 1,2,3,4)"
     )
-    limits.add_argument(
-        "--max-atoms", type=int, metavar="N", help="of --formula, in the primitive cell (default: 20)"
-    )
-    limits.add_argument("--max-sites", type=int, metavar="N", help="inequivalent ones (default: 20)")
-    limits.add_argument(
+    add_number(limits, "--max-atoms", ATOMS, help="of --formula, in the primitive cell (default: 20)")
+    add_number(limits, "--max-sites", SITES, help="inequivalent ones (default: 20)")
+    add_number(
+        limits,
         "--at-most",
-        type=int,
-        metavar="N",
+        COUNT,
         help="crystals of one assignment of letters to --formula (default: any)",
     )
     limits.add_argument("--sites-per-element", metavar="N,...", help="of --chemical-system (default: 1,2)")
     output = parser.add_argument_group("output")
-    output.add_argument(
+    add_name(
+        output,
         "--out",
         metavar="DIR|URL",
         help="folder for the results: new, empty, or of the same run, which goes on; gs://bucket/run or "
@@ -160,40 +179,44 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="do not look for the space group of the crystals, which takes the most time of writing them",
     )
-    output.add_argument(
+    add_number(
+        output,
         "--part-size",
-        type=int,
-        metavar="N",
+        PART_SIZE,
         help="crystals that are written together: more make fewer folders or objects, and a kill costs more "
         "(default: 32; 1024 with --format npz)",
     )
-    output.add_argument(
+    add_number(
+        output,
         "--trajectory",
-        type=int,
+        TRAJECTORY,
         default=0,
-        metavar="N",
         help="also write every N-th step on the way, as extxyz; 0: none. N must divide levels × steps",
     )
     how = parser.add_argument_group("how")
     add_model_options(how)
-    how.add_argument(
+    add_number(
+        how,
         "--steps-per-level",
-        type=int,
+        STEPS_PER_LEVEL,
         default=20,
         metavar="T",
         help="Langevin steps at each of the noise levels; time is proportional to it",
     )
-    how.add_argument(
+    add_number(
+        how,
         "--best-of",
-        type=int,
+        BEST_OF,
         default=1,
-        metavar="N",
         help="run N chains for each crystal and keep the likeliest by the network's denoising losses; time "
         "is proportional to it",
     )
-    how.add_argument(
+    add_number(
+        how,
         "--tau",
+        TEMPERATURE,
         type=float,
+        metavar="TAU",
         default=0.15,
         help="temperature of the lattice: 0 takes the likeliest lattice, 1 the full spread",
     )
@@ -210,17 +233,17 @@ def add(commands: Commands) -> None:
         help="the last step subtracts the predicted noise from the coordinates, so that sites end without "
         "random displacements",
     )
-    how.add_argument(
+    add_number(
+        how,
         "--batch-size",
-        type=int,
-        metavar="N",
+        BATCH_SIZE,
         help="crystals computed together on each core or device (default: up to 8 on a CPU, up to 1024 on a "
         "GPU); changes memory and speed, and results by rounding only",
     )
-    how.add_argument(
+    add_number(
+        how,
         "--workers",
-        type=int,
-        metavar="N",
+        WORKERS,
         help="processes that finish, check and write crystals beside the devices; 0: none, in this one "
         "(default: one a CPU, at most 8, on a GPU; 1 on a CPU)",
     )
@@ -237,15 +260,10 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.structures.writers import parse_formats
 
     # All that can be wrong is checked before anything slow begins.
-    at_least_1(arguments, "steps_per_level", "best_of", "batch_size", "part_size")
     shard = Shard() if arguments.shard is None else parse_shard(arguments.shard)
     requests = _requests(arguments)
     formats = parse_formats(arguments.format)
     cond = {} if arguments.cond is None else parse_conditions(arguments.cond)
-    if arguments.workers is not None and arguments.workers < 0:
-        raise RequestError(f"--workers is {arguments.workers}; it must not be negative")
-    if not arguments.tau >= 0:
-        raise RequestError(f"--tau is {arguments.tau}; it must not be negative")
     if arguments.out is None and not arguments.plan:
         raise RequestError("--out is missing: name a folder for the results, or give --plan")
 
@@ -319,7 +337,7 @@ def _requests(arguments: argparse.Namespace) -> "list[Request]":
     """Returns what the options, or the file of orders, ask for."""
     from jaxcrystal.errors import RequestError
     from jaxcrystal.requests import orders as parsing
-    from jaxcrystal.requests.requests import Request, read_requests
+    from jaxcrystal.requests.requests import make_request, read_requests
 
     given = {name: getattr(arguments, name) for name in _REQUEST if getattr(arguments, name) is not None}
     if arguments.orders is not None:
@@ -334,7 +352,7 @@ def _requests(arguments: argparse.Namespace) -> "list[Request]":
     for name in ("formula_units", "sites_per_element"):
         if name in given:
             given[name] = parsing.parse_numbers(given[name], f"--{name.replace('_', '-')}")
-    return [Request(**given)]
+    return [make_request(given)]
 
 
 #: The options that make up a request; not given, the request has its own defaults.

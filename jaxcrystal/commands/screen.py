@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1
+from jaxcrystal.commands.parser import Commands, Help, add_name, add_number
+from jaxcrystal.limits import PROCESSES, Within, shown
 
 if TYPE_CHECKING:
     from jaxcrystal.structures.screening import Screening
@@ -33,20 +34,24 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "source",
         metavar="DIR",
         help="folder that `jaxcrystal sample` wrote, or any folder or file of structures: CIF, POSCAR, "
         "extxyz, pymatgen JSON, CSV with a `cif` column (each also as .gz), .npz of `jaxcrystal prepare`; "
         "also the URL of one, with --out, which is copied to a temporary folder first",
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "--novel-against",
         metavar="FILE",
         help="known crystals, in any of these formats: structures equal to one of them are not kept",
     )
-    parser.add_argument(
+    add_number(
+        parser,
         "--min-distance",
+        Within(0, 100),
         type=float,
         metavar="Å",
         help="flags structures with atoms nearer than this (default: 0.7 times the sum of the two covalent "
@@ -65,13 +70,14 @@ def add(commands: Commands) -> None:
         "summary.csv), the smallest first; of equal structures the best is kept. Otherwise the order is "
         "that of DIR",
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "--out",
         metavar="FOLDER",
         help="new or empty folder that gets screening.csv and the kept structures as CIF (otherwise "
         "screening.csv goes to DIR, in place of an older one; a DIR of zipped parts needs it)",
     )
-    parser.add_argument("--processes", type=int, metavar="N", help="worker processes (default: one a core)")
+    add_number(parser, "--processes", PROCESSES, help="worker processes (default: one a core)")
     parser.set_defaults(run=run)
 
 
@@ -81,7 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.remote import is_url
     from jaxcrystal.structures.folder import opened_source
 
-    at_least_1(arguments, "processes")
     density = None if arguments.density is None else _range(arguments.density)
     if arguments.out is None and is_url(arguments.source):
         raise RequestError(f"{arguments.source} is a URL: say with --out where screening.csv shall go")
@@ -142,6 +147,8 @@ def _range(text: str) -> tuple[float, float]:
 
     try:
         low, high = (float(word) for word in text.split(","))
+        if 0 <= low < high:
+            return low, high
     except ValueError:
-        raise RequestError(f"--density is {text!r}; expected LOW,HIGH in g/cm³, such as 2,12") from None
-    return low, high
+        pass
+    raise RequestError(f"--density is {shown(text)}; expected LOW,HIGH in g/cm³, such as 2,12")

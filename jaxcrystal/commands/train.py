@@ -1,10 +1,9 @@
 """`jaxcrystal train`: trains a model."""
 
 import argparse
-import sys
 
 from jaxcrystal.commands.hosts import add_host_options, join_hosts
-from jaxcrystal.commands.parser import Commands, Help, add_module_option
+from jaxcrystal.commands.parser import Commands, Help, add_module_option, add_name, say
 
 _EXAMPLES = """\
 examples:
@@ -38,7 +37,7 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument("config", metavar="CONFIG.toml", help="settings of the run")
+    add_name(parser, "config", metavar="CONFIG.toml", help="settings of the run")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         out = train(config, resume)
     except Stopped as stopped:
-        print(f"jaxcrystal: {stopped}", file=sys.stderr)
+        say(str(stopped))
         return stopped.code
     if is_main():
         print(f"trained; the model is in {out}: jaxcrystal sample --model {out} ...")

@@ -4,7 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from jaxcrystal.commands.parser import Commands, Help, at_least_1
+from jaxcrystal.commands.parser import Commands, Help, add_name, add_number
+from jaxcrystal.limits import COUNT
 
 _EXAMPLES = """\
 examples:
@@ -27,19 +28,21 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "source",
         metavar="DIR",
         help="folder that `jaxcrystal sample` wrote, or any folder or file of structures, or the URL of one, "
         "which is copied to a temporary folder first",
     )
-    parser.add_argument(
+    add_name(
+        parser,
         "--out",
         metavar="FILE.html",
         help="the page (default: gallery.html in the folder, or NAME.html beside a file; of a URL, "
         "NAME.html here)",
     )
-    parser.add_argument("--max", type=int, default=2000, metavar="N", help="shows the first N structures")
+    add_number(parser, "--max", COUNT, default=2000, help="shows the first N structures")
     parser.add_argument(
         "--trajectory",
         nargs="*",
@@ -53,8 +56,6 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the page."""
-    at_least_1(arguments, "max")
-
     from jaxcrystal.remote import is_url
     from jaxcrystal.structures.folder import opened_source
 

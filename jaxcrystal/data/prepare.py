@@ -1,7 +1,6 @@
 """From files of structures to one data set, in parallel processes."""
 
 import csv
-import io
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -19,6 +18,7 @@ from jaxcrystal.io.readers import AFLOW, PROPERTIES, Record, read, read_records
 from jaxcrystal.io.rejection import Reason, Rejected
 from jaxcrystal.io.sources import Skipped, column_names
 from jaxcrystal.remote import local_copy
+from jaxcrystal.text import cell_text, csv_text
 from jaxcrystal.workers import in_processes
 
 _CHUNK = 64
@@ -207,10 +207,5 @@ def _write_rejected(path: Path, data_name: str, rows: list[tuple[str, str, str]]
             table = list(csv.reader(file))
         if not table or table[0] != _REJECTED_COLUMNS:
             raise DataError(f"{path} is not a table of jaxcrystal: move it away, or choose another folder")
-        kept = [row for row in table[1:] if row and row[0] != data_name]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_REJECTED_COLUMNS)
-    writer.writerows(kept)
-    writer.writerows([data_name, *row] for row in rows)
-    write_text(path, text.getvalue())
+        kept = [row for row in table[1:] if row and cell_text(row[0]) != data_name]
+    write_text(path, csv_text([_REJECTED_COLUMNS, *kept, *([data_name, *row] for row in rows)]))

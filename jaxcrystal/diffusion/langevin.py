@@ -12,7 +12,7 @@ loop of a batch.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxcrystal.config import Checked
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import start
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
+from jaxcrystal.limits import BEST_OF, STEPS_PER_LEVEL, TEMPERATURE, TRAJECTORY, Within
 from jaxcrystal.score import NoisePrediction, ScoreFn
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params, opened
 from jaxcrystal.symmetry.subspaces import (
@@ -39,7 +41,7 @@ MIN_LENGTH = 1.8
 
 
 @dataclass(frozen=True)
-class LangevinConfig:
+class LangevinConfig(Checked):
     """Settings of the sampler.
 
     Attributes:
@@ -57,22 +59,17 @@ class LangevinConfig:
     """
 
     schedule: NoiseSchedule = NoiseSchedule()
-    steps_per_level: int = 20
-    coord_step: float = 1.0
-    lattice_step: float = 0.1
-    lattice_temperature: float = 0.15
+    steps_per_level: Annotated[int, STEPS_PER_LEVEL] = 20
+    coord_step: Annotated[float, Within(0, 1000)] = 1.0
+    lattice_step: Annotated[float, Within(0, 1000)] = 0.1
+    lattice_temperature: Annotated[float, TEMPERATURE] = 0.15
     alternating: bool = False
     denoise: bool = True
-    trajectory_every: int = 0
-    best_of: int = 1
+    trajectory_every: Annotated[int, TRAJECTORY] = 0
+    best_of: Annotated[int, BEST_OF] = 1
 
     def __post_init__(self) -> None:
-        if self.steps_per_level < 1:
-            raise ValueError(f"steps_per_level is {self.steps_per_level}; it must be at least 1")
-        if self.best_of < 1:
-            raise ValueError(f"best_of is {self.best_of}; it must be at least 1")
-        if self.trajectory_every < 0:
-            raise ValueError(f"trajectory_every is {self.trajectory_every}; it must not be negative")
+        super().__post_init__()
         total = self.schedule.levels * self.steps_per_level
         if self.trajectory_every and total % self.trajectory_every:
             raise ValueError(

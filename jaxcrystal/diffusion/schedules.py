@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,15 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from jaxcrystal.config import Checked
+from jaxcrystal.limits import Within
+
+#: Å, or units of the lattice parameters.
+_SIGMA = Within(0, 1000, above=True)
+
 
 @dataclass(frozen=True)
-class NoiseSchedule:
+class NoiseSchedule(Checked):
     """Log-spaced noise levels, from the largest to the smallest.
 
     Attributes:
@@ -20,21 +27,18 @@ class NoiseSchedule:
       levels: F.
     """
 
-    coords_max: float = 1.5
-    coords_min: float = 0.02
-    lattice_max: float = 6.0
-    lattice_min: float = 0.31623
-    levels: int = 10
+    coords_max: Annotated[float, _SIGMA] = 1.5
+    coords_min: Annotated[float, _SIGMA] = 0.02
+    lattice_max: Annotated[float, _SIGMA] = 6.0
+    lattice_min: Annotated[float, _SIGMA] = 0.31623
+    levels: Annotated[int, Within(2, 10_000)] = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("coords", "lattice"):
             high, low = getattr(self, f"{name}_max"), getattr(self, f"{name}_min")
-            if not 0 < low < high:
-                raise ValueError(
-                    f"{name}_max is {high} and {name}_min is {low}; they must be > 0 and descending"
-                )
-        if self.levels < 2:
-            raise ValueError(f"levels is {self.levels}; it must be at least 2")
+            if not low < high:
+                raise ValueError(f"{name}_max is {high} and {name}_min is {low}; they must be descending")
 
     def at(self, time: Float[Array, "*batch"]) -> Float[Array, "*batch 2"]:
         """Returns (σ_X, σ_L) at a time from 0 (most noise) to 1 (least)."""

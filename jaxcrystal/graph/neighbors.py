@@ -13,7 +13,7 @@ see `Neighbors.reach`.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jaxcrystal.config import Checked
 from jaxcrystal.crystal import MAX_OPS, Crystal, image_bucket_of
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.graph.images import (
@@ -31,6 +32,7 @@ from jaxcrystal.graph.images import (
     reduced_cell,
     squared_distances,
 )
+from jaxcrystal.limits import Within
 from jaxcrystal.symmetry.group_row import group_row
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
@@ -41,7 +43,7 @@ SELF_DISTANCE = 1e-2
 
 
 @dataclass(frozen=True)
-class GraphConfig:
+class GraphConfig(Checked):
     """Which atoms are neighbours.
 
     Attributes:
@@ -54,17 +56,14 @@ class GraphConfig:
         primitive vectors.
     """
 
-    cutoff: float = 9.0
-    max_neighbors: int = 24
-    merge_distance: float = 0.3
+    cutoff: Annotated[float, Within(0, 1000, above=True)] = 9.0
+    max_neighbors: Annotated[int, Within(1, 10_000)] = 24
+    merge_distance: Annotated[float, Within(0, 10)] = 0.3
     lattice_vectors: int = 80
-    grid: int = 3
+    grid: Annotated[int, Within(1, 20)] = 3
 
     def __post_init__(self) -> None:
-        if not self.cutoff > 0:
-            raise ValueError(f"cutoff is {self.cutoff}; it must be a distance > 0 Å")
-        if self.max_neighbors < 1:
-            raise ValueError(f"max_neighbors is {self.max_neighbors}; it must be at least 1")
+        super().__post_init__()
         if not 27 <= self.lattice_vectors < (2 * self.grid + 1) ** 3:
             raise ValueError(
                 f"lattice_vectors is {self.lattice_vectors}; with grid={self.grid} it must be "

@@ -11,7 +11,7 @@ site j. All arrays are flat over the edges, `max_neighbors` slots for each node.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,7 +21,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from jaxcrystal.config import Checked
 from jaxcrystal.graph.multigraph import reverse_edges
+from jaxcrystal.limits import Within
 from jaxcrystal.models.bases import envelope, radial_basis, real_harmonics, spherical_bessel_basis
 from jaxcrystal.models.dense import PRECISIONS, Dense, matmul, weight_dtype
 
@@ -29,12 +31,14 @@ from jaxcrystal.models.dense import PRECISIONS, Dense, matmul, weight_dtype
 # fill a processor's cache.
 _silu = jax.checkpoint(jax.nn.silu)
 
+#: Features of a layer, functions of a basis, layers.
+_WIDTH, _ORDERS, _LAYERS = Within(1, 16_384), Within(1, 64), Within(0, 64)
 #: Å; bases are evaluated no nearer than this: DimeNet's diverge as 1/d.
 MIN_DISTANCE = 0.3
 
 
 @dataclass(frozen=True)
-class DimeNetConfig:
+class DimeNetConfig(Checked):
     """Sizes of the network.
 
     Attributes:
@@ -62,25 +66,26 @@ class DimeNetConfig:
         geometry and outputs are float32 in all of them.
     """
 
-    hidden: int = 64
-    interaction: int = 32
-    basis: int = 8
-    output: int = 64
-    blocks: int = 3
-    num_spherical: int = 7
-    num_radial: int = 10
-    before_skip: int = 1
-    after_skip: int = 2
-    output_layers: int = 1
+    hidden: Annotated[int, _WIDTH] = 64
+    interaction: Annotated[int, _WIDTH] = 32
+    basis: Annotated[int, _WIDTH] = 8
+    output: Annotated[int, _WIDTH] = 64
+    blocks: Annotated[int, _LAYERS] = 3
+    num_spherical: Annotated[int, _ORDERS] = 7
+    num_radial: Annotated[int, _ORDERS] = 10
+    before_skip: Annotated[int, _LAYERS] = 1
+    after_skip: Annotated[int, _LAYERS] = 2
+    output_layers: Annotated[int, _LAYERS] = 1
     last_output_only: bool = False
-    envelope_exponent: int = 5
+    envelope_exponent: Annotated[int, Within(1, 64)] = 5
     backtracking: bool = True
-    noise_features: int = 16
+    noise_features: Annotated[int, Within(0, 4096)] = 16
     edge_outputs: bool = True
-    num_outputs: int = 2
+    num_outputs: Annotated[int, _WIDTH] = 2
     precision: str = "tf32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
 

@@ -35,6 +35,13 @@ class NetworkConfig:
     module: str = ""
     settings: Settings = Settings()
 
+    def __post_init__(self) -> None:
+        if not self.module and (self.dimenet.num_outputs, self.dimenet.edge_outputs) != (2, True):
+            raise ValueError(
+                f"dimenet has num_outputs = {self.dimenet.num_outputs} and edge_outputs = "
+                f"{str(self.dimenet.edge_outputs).lower()}; a score needs 2 numbers for each edge"
+            )
+
     def with_module(self, module: Any) -> "NetworkConfig":
         """Returns the settings that make a module.
 

@@ -1,13 +1,17 @@
 """Turns orders into the single structures to be sampled, each with its letters and its template."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from jaxcrystal.crystal import Crystal, bucket_of, pad_and_stack
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.limits import COUNT, SEED
 from jaxcrystal.requests.orders import Order
 from jaxcrystal.symmetry.crystals import build_crystal, letter_indices
 
@@ -43,13 +47,78 @@ class Candidate(NamedTuple):
         )
 
 
+class Candidates(Sequence[Candidate]):
+    """The structures of some orders, each made when it is asked for: a run may have billions.
+
+    Args:
+      orders, counts: structures of each order, those of one order together.
+      frequencies: see `make_candidates`.
+      seed: of the letters.
+      cond: name -> one number, or one for each structure.
+      places: those of the structures in the whole run that are here; None: all.
+    """
+
+    def __init__(
+        self,
+        orders: Sequence[Order],
+        counts: Sequence[int],
+        frequencies: LetterFrequencies,
+        seed: int,
+        cond: Mapping[str, np.ndarray],
+        places: range | None = None,
+    ) -> None:
+        self.orders, self.counts, self.cond = orders, counts, cond
+        self._frequencies, self._seed = frequencies, seed
+        self._ends = list(accumulate(counts))
+        self._places = range(sum(counts)) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Candidates": ...
+    def __getitem__(self, place: int | slice) -> "Candidate | Candidates":
+        if isinstance(place, slice):
+            rest = self._frequencies, self._seed, self.cond, self._places[place]
+            return Candidates(self.orders, self.counts, *rest)
+        return self._at(self._places[place])
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return map(self._at, self._places)
+
+    def drawn_orders(self) -> list[Order]:
+        """Returns the orders that some structure here is of."""
+        places, starts = self._places, [0, *self._ends]
+        if not places:
+            return []
+        # Of each order, the first structure at its beginning or after that is here.
+        firsts = (max(0, -(-(start - places.start) // places.step)) for start in starts[:-1])
+        found = zip(self.orders, firsts, self._ends, strict=True)
+        return [order for order, first, end in found if first < len(places) and places[first] < end]
+
+    def _at(self, place: int) -> Candidate:
+        which = bisect_right(self._ends, place)
+        order, number = self.orders[which], place - self._ends[which] + self.counts[which]
+        letters = _letters(order, self._frequencies, self._seed, number)
+        cond = tuple((name, float(self.cond[name][place])) for name in sorted(self.cond))
+        return Candidate(place, order, number, letters, cond)
+
+
+#: A plan, the digest of a run and its parts ask for the same.
+@lru_cache(maxsize=2**16)
+def _letters(order: Order, frequencies: LetterFrequencies, seed: int, number: int) -> tuple[str, ...] | None:
+    return order.draw_letters(frequencies, seed, number)
+
+
 def make_candidates(
     orders: Sequence[Order],
     counts: Sequence[int],
     frequencies: LetterFrequencies,
     seed: int = 0,
     cond: Cond | None = None,
-) -> list[Candidate]:
+) -> Candidates:
     """Returns every structure to be drawn, with its letters.
 
     Args:
@@ -60,27 +129,23 @@ def make_candidates(
       cond: conditions: name -> one number, or one for each structure.
 
     Raises:
-      RequestError: a count below 1, a seed that is none, conditions that are no finite numbers or not
-        as many as structures.
+      RequestError: counts or a seed out of bounds, conditions that are no finite numbers or not as many as
+        structures.
     """
-    if min(counts, default=1) < 1:
-        raise RequestError(f"count is {min(counts)}; it must be at least 1")
-    if not 0 <= seed < 2**32:
-        raise RequestError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
-    numbered = ((order, n) for order, wanted in zip(orders, counts, strict=True) for n in range(wanted))
-    told = _told(cond or {}, sum(counts))
-    return [
-        Candidate(place, order, number, order.draw_letters(frequencies, seed, number), told[place])
-        for place, (order, number) in enumerate(numbered)
-    ]
+    counts = [int(count) for count in counts]
+    for name, bounds, value in (("count", COUNT, [*counts, max(1, sum(counts))]), ("seed", SEED, seed)):
+        if refusal := bounds.refusal(value):
+            raise RequestError(f"{name} {refusal}")
+    return Candidates(tuple(orders), counts, frequencies, seed, _told(cond or {}, sum(counts)))
 
 
-def _told(cond: Cond, total: int) -> list[tuple[tuple[str, float], ...]]:
-    """Returns the conditions of each structure, sorted by name."""
-    columns = []
-    for name in sorted(cond):
+def _told(cond: Cond, total: int) -> dict[str, np.ndarray]:
+    """Returns the conditions of each structure."""
+    columns = {}
+    for name in cond:
         try:
-            numbers = np.asarray(cond[name], np.float32)
+            with np.errstate(over="ignore"):  # infinite, and refused
+                numbers = np.asarray(cond[name], np.float32)
             column = np.broadcast_to(numbers, total) if numbers.ndim == 0 else numbers
         except (TypeError, ValueError):
             raise RequestError(f"the condition {name} is {cond[name]!r}; expected numbers") from None
@@ -89,8 +154,8 @@ def _told(cond: Cond, total: int) -> list[tuple[tuple[str, float], ...]]:
                 f"the condition {name} has the shape {column.shape}; expected one finite number, or one for "
                 f"each of {total} structures"
             )
-        columns.append([(name, float(number)) for number in column])
-    return [*zip(*columns, strict=True)] if columns else [()] * total
+        columns[name] = column
+    return columns
 
 
 def templates(

@@ -17,6 +17,7 @@ from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.limits import MOST_ASSIGNMENTS, shown
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_groups
 from jaxcrystal.requests.formula_plan import formula_units as _units
@@ -51,9 +52,9 @@ def parse_formula(text: str) -> dict[str, int]:
     compact = "".join(str(text).split())
     if not compact:
         raise RequestError("the formula is empty: expected elements with whole numbers, such as Cu2KSi")
-    fraction = _FRACTION.search(compact)
+    fraction, named = _FRACTION.search(compact), f"formula {shown(text)}"
     if fraction:
-        raise RequestError(f"formula {text!r} has {fraction[0]}: amounts must be whole numbers, as in Cu2KSi")
+        raise RequestError(f"{named} has {fraction[0]}: amounts must be whole numbers, as in Cu2KSi")
     # One counter for each bracket that is open, the outermost first.
     levels: list[Counter[str]] = [Counter()]
     brackets: list[str] = []
@@ -62,13 +63,13 @@ def parse_formula(text: str) -> dict[str, int]:
         match = _TOKEN.match(compact, place)
         if match is None:
             raise RequestError(
-                f"cannot read {compact[place:]!r} in formula {text!r}: expected elements with whole numbers, "
+                f"cannot read {shown(compact[place:])} in {named}: expected elements with whole numbers, "
                 "such as Cu2KSi or Ca(OH)2"
             )
         symbol, number, opening, closing, times = match.groups()
         if symbol:
             if symbol in ("D", "T"):
-                raise RequestError(f"formula {text!r} has {symbol}: isotopes are not told apart, write H")
+                raise RequestError(f"{named} has {symbol}: isotopes are not told apart, write H")
             atomic_number(symbol)
             levels[-1][symbol] += _amount(number, symbol, text)
         elif opening:
@@ -76,16 +77,16 @@ def parse_formula(text: str) -> dict[str, int]:
             levels.append(Counter())
         else:
             if not brackets or _CLOSING[brackets.pop()] != closing:
-                raise RequestError(f"formula {text!r} has a {closing!r} that closes nothing")
+                raise RequestError(f"{named} has a {closing!r} that closes nothing")
             inner = levels.pop()
             if not inner:
-                raise RequestError(f"formula {text!r} has brackets with nothing in them")
+                raise RequestError(f"{named} has brackets with nothing in them")
             factor = _amount(times, closing, text)
             for element, atoms in inner.items():
                 levels[-1][element] += factor * atoms
         place = match.end()
     if brackets:
-        raise RequestError(f"formula {text!r} has a {brackets[-1]!r} that is not closed")
+        raise RequestError(f"{named} has a {brackets[-1]!r} that is not closed")
     return dict(levels[0])
 
 
@@ -101,9 +102,9 @@ def plan_formula(
 ) -> FormulaPlan:
     """Spreads structures over the likeliest assignments that give exactly a formula.
 
-    The `count` heaviest assignments of all groups and formula units share the structures in
-    proportion to their weight, by largest remainder; those whose part is far below one
-    structure get none, so that the long tail of unseen assignments is only reached with a
+    The `count` heaviest assignments of all groups and formula units, at most `limits.MOST_ASSIGNMENTS`,
+    share the structures in proportion to their weight, by largest remainder; those whose part is
+    far below one structure get none, so that the long tail of unseen assignments is only reached with a
     large `count`, or with `at_most`.
 
     An assignment without free coordinates has nothing but its lattice to draw, one to six
@@ -155,7 +156,7 @@ def plan_formula(
             f"no assignment of Wyckoff positions gives {name} in {looked}: "
             + _what_would_help(composition, groups, max_sites, max_atoms)
         )
-    best = list(islice(ranking, count))
+    best = list(islice(ranking, min(count, MOST_ASSIGNMENTS)))
     counts = spread(np.array([ranked.weight for ranked in best]), count, at_most)
     rows = [
         _planned(ranked, elements, size, ranking.total, number)
@@ -179,18 +180,17 @@ def spread(weights: np.ndarray, count: int, at_most: int | None = None) -> np.nd
     Raises:
       RequestError: `at_most` is too small for so many.
     """
-    limit = count if at_most is None else at_most
+    limit = count if at_most is None else min(at_most, count)
     if limit * len(weights) < count:
         raise RequestError(
             f"{len(weights)} assignments at no more than {limit} each give fewer than the {count} structures "
             f"asked for: allow {-(-count // len(weights))} or more of each"
         )
-    full = 0
-    while full < len(weights):
-        quotas = (count - full * limit) * (weights[full:] / weights[full:].sum())
-        if quotas[0] < limit:
-            break
-        full += 1
+    # Those that get the limit: of each, what is left over its share of the weight that is left.
+    left = count - limit * np.arange(len(weights))
+    quotas = left * (weights / np.cumsum(weights[::-1])[::-1])
+    full = int(np.argmax(np.append(quotas < limit, True)))
+    quotas = (count - full * limit) * (weights[full:] / weights[full:].sum())
     counts = np.full(len(weights), limit)
     if full < len(weights):
         counts[full:] = np.floor(quotas)
@@ -201,10 +201,10 @@ def spread(weights: np.ndarray, count: int, at_most: int | None = None) -> np.nd
 
 def _amount(text: str, what: str, formula: str) -> int:
     if len(text) > _MAX_DIGITS:
-        raise RequestError(f"formula {formula!r} has an amount of {len(text)} digits")
+        raise RequestError(f"formula {shown(formula)} has an amount of {len(text)} digits")
     number = int(text) if text else 1
     if number < 1:
-        raise RequestError(f"formula {formula!r} has {what}{text}: amounts must be at least 1")
+        raise RequestError(f"formula {shown(formula)} has {what}{text}: amounts must be at least 1")
     return number
 
 

@@ -86,7 +86,13 @@ def draw_orders(
             f"none of the {len(dataset)} structures has at most {min(max_sites, BUCKETS[-1])} sites"
         )
     rng = np.random.default_rng(seed)
-    rows = np.concatenate([rng.permutation(fits) for _ in range(-(-count // len(fits)))])[:count]
+    # All structures so many times, the rest of `count` once more.
+    rounds, rest = divmod(count, len(fits))
+    draws = [(rng.permutation(fits), rounds)] if rounds else []
+    draws.append((rng.permutation(fits)[:rest], 1))
     # Structures with the same order are counted: an order given twice gives the same crystals.
-    counts = Counter(order_like(dataset, int(row), mode) for row in rows)
+    counts: Counter[Order] = Counter()
+    for rows, times in draws:
+        for row in rows:
+            counts[order_like(dataset, int(row), mode)] += times
     return list(counts), list(counts.values())

@@ -15,13 +15,14 @@ from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
+from jaxcrystal.limits import shown
 from jaxcrystal.symmetry.symbols import is_our_setting, our_setting, space_group_number
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 #: Letters drawn as like elements have them, all sites free, or on given letters.
 SiteMode = Literal["auto", "free", "given"]
-#: In ASCII: Python's `int` reads digits of other scripts too.
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+#: In ASCII: Python's `int` reads digits of other scripts too. Nothing that is listed has more digits.
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +103,7 @@ def make_order(
     """
     group = space_group_number(space_group)
     if letters not in ("auto", "free"):
-        raise RequestError(f"letters is {letters!r}; expected auto or free")
+        raise RequestError(f"letters is {shown(letters)}; expected auto or free")
     if not sites:
         raise RequestError("no sites given: expected elements with their sites, such as Ba=1,Ti=1,O=2")
     given = [isinstance(value, str) for value in sites.values()]
@@ -152,8 +153,8 @@ def parse_sites(text: str) -> dict[str, int]:
     for symbol, value in _pairs(text, "Ba=1,Ti=1,O=2").items():
         if not _WHOLE_NUMBER.fullmatch(value):
             raise RequestError(
-                f"cannot read {symbol}={value}: expected a whole number of sites, such as {symbol}=1 "
-                "(for letters use --wyckoff)"
+                f"cannot read {symbol}={value}: expected a whole number of sites, such as "
+                f"{symbol}=1 (for letters use --wyckoff)"
             )
         sites[symbol] = int(value)
     return sites
@@ -165,8 +166,8 @@ def parse_wyckoff(text: str) -> dict[str, str]:
     for symbol, value in letters.items():
         if not (value.isascii() and value.isalpha()):
             raise RequestError(
-                f"cannot read {symbol}={value}: expected Wyckoff letters, one a site, such as {symbol}=a "
-                "(for numbers of sites use --sites)"
+                f"cannot read {symbol}={value}: expected Wyckoff letters, one a site, such as "
+                f"{symbol}=a (for numbers of sites use --sites)"
             )
     return letters
 
@@ -180,7 +181,7 @@ def parse_conditions(text: str) -> dict[str, float]:
             conditions[name] = float(value)
         except ValueError:
             raise RequestError(
-                f"cannot read {part.strip()!r}: expected NAME=VALUE, such as band_gap=1.5"
+                f"cannot read {shown(part.strip())}: expected NAME=VALUE, such as band_gap=1.5"
             ) from None
     return conditions
 
@@ -194,7 +195,7 @@ def parse_numbers(text: str, name: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(map(_WHOLE_NUMBER.fullmatch, parts)):
-        raise RequestError(f"{name} is {text!r}; expected whole numbers such as 1,2,4")
+        raise RequestError(f"{name} is {shown(text)}; expected whole numbers such as 1,2,4")
     return tuple(map(int, parts))
 
 
@@ -203,7 +204,9 @@ def _pairs(text: str, example: str) -> dict[str, str]:
     for part in text.split(","):
         symbol, separator, value = (word.strip() for word in part.partition("="))
         if not (symbol and separator and value):
-            raise RequestError(f"cannot read {part.strip()!r}: expected ELEMENT=VALUE, such as {example}")
+            raise RequestError(
+                f"cannot read {shown(part.strip())}: expected ELEMENT=VALUE, such as {example}"
+            )
         atomic_number(symbol)
         if symbol in pairs:
             raise RequestError(f"{symbol} is given twice: give each element once, such as {example}")
@@ -213,7 +216,7 @@ def _pairs(text: str, example: str) -> dict[str, str]:
 
 def _whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise RequestError(f"{value!r} is no number of sites: expected a whole number")
+        raise RequestError(f"{shown(value)} is no number of sites: expected a whole number")
     return int(value)
 
 

@@ -1,16 +1,19 @@
 """Reads what a user asks for, on the command line or in a file, and turns it into orders."""
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import product
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
+from jaxcrystal.config import ConfigError, fits, read_toml, refusals
 from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.limits import ATOMS, COUNT, MOST_ORDERS, NAME, SITES, shown
 from jaxcrystal.requests.formulas import ANY_GROUP, FORMULA_UNITS, MAX_ATOMS, plan_formula
 from jaxcrystal.requests.orders import Order, make_order, parse_space_groups
 
@@ -50,14 +53,14 @@ class Request:
     wyckoff: Mapping[str, str] | None = None
     formula: str | None = None
     chemical_system: str | None = None
-    like: str | None = None
-    sites_per_element: tuple[int, ...] = (1, 2)
-    formula_units: tuple[int, ...] = FORMULA_UNITS
-    max_sites: int = BUCKETS[-1]
-    max_atoms: int = MAX_ATOMS
-    at_most: int | None = None
+    like: Annotated[str | None, NAME] = None
+    sites_per_element: Annotated[tuple[int, ...], SITES] = (1, 2)
+    formula_units: Annotated[tuple[int, ...], ATOMS] = FORMULA_UNITS
+    max_sites: Annotated[int, SITES] = BUCKETS[-1]
+    max_atoms: Annotated[int, ATOMS] = MAX_ATOMS
+    at_most: Annotated[int | None, COUNT] = None
     letters: str = "auto"
-    count: int = 16
+    count: Annotated[int, COUNT] = 16
 
     def __post_init__(self) -> None:
         given = [kind for kind in _KINDS if getattr(self, kind) is not None]
@@ -65,7 +68,7 @@ class Request:
             listed = ", ".join(kind.replace("_", "-") for kind in _KINDS)
             raise RequestError(f"give one of {listed}; got {' and '.join(given) or 'none'}")
         if self.letters not in ("auto", "free", "given"):
-            raise RequestError(f"letters is {self.letters!r}; expected auto, free or given")
+            raise RequestError(f"letters is {shown(self.letters)}; expected auto, free or given")
         if self.letters == "given" and self.like is None:
             raise RequestError(
                 "--letters given goes with --like: letters of your own are given with --wyckoff"
@@ -77,10 +80,8 @@ class Request:
             raise RequestError("--space-group does not go with --like: the structures of the file give it")
         if self.space_group is None and (self.sites is not None or self.wyckoff is not None):
             raise RequestError("--space-group is missing: --sites and --wyckoff need one")
-        for name in ("count", "max_sites", "max_atoms", "at_most"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+        for name, refusal in refusals(self):
+            raise RequestError(f"{_option(name)} {refusal}")
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ class Plan:
 
     def describe(self, max_rows: int = _MAX_ROWS) -> str:
         """Returns the orders, one a line, the first of them if there are many."""
-        rows = [f"{count:>8,}  {order.text}" for order, count in zip(self.orders, self.counts, strict=True)]
-        more = [f"{'...':>8}  and {len(rows) - max_rows:,} more"] if len(rows) > max_rows else []
-        return "\n".join(["crystals  group, sites or letters of each element", *rows[:max_rows], *more])
+        first = zip(self.orders[:max_rows], self.counts, strict=False)
+        rows = [f"{count:>8,}  {order.text}" for order, count in first]
+        left = len(self.orders) - max_rows
+        more = [f"{'...':>8}  and {left:,} more"] if left > 0 else []
+        return "\n".join(["crystals  group, sites or letters of each element", *rows, *more])
 
 
 def make_plan(requests: Sequence[Request], frequencies: LetterFrequencies, seed: int = 0) -> Plan:
@@ -118,12 +121,28 @@ def make_plan(requests: Sequence[Request], frequencies: LetterFrequencies, seed:
     """
     counts: dict[Order, int] = {}
     notes: list[str] = []
+    made: dict[str, tuple[Sequence[Order], Sequence[int], list[str]]] = {}
     for request in requests:
-        orders, wanted, note = _orders(request, frequencies, seed)
-        for order, number in zip(orders, wanted, strict=True):
+        key = repr(request)  # what holds tables is not hashable
+        if key not in made:
+            made[key] = _orders(request, frequencies, seed)
+            notes += made[key][2]
+        for order, number in zip(*made[key][:2], strict=True):
             counts[order] = counts.get(order, 0) + number
-        notes += note
+        _require_few(len(counts), "the requests ask")
+        if sum(counts.values()) > COUNT.high:
+            raise RequestError(
+                f"the requests ask for {sum(counts.values()):,} crystals; a run has at most {COUNT.high:,}"
+            )
     return Plan(tuple(counts), tuple(counts.values()), tuple(notes))
+
+
+def _require_few(orders: int, who: str) -> None:
+    if orders > MOST_ORDERS:
+        raise RequestError(
+            f"{who} for {orders:,} different orders, and a run has at most {MOST_ORDERS:,}: name fewer "
+            "groups or numbers of sites, or make several runs"
+        )
 
 
 def _orders(
@@ -151,41 +170,73 @@ def _orders(
             at_most=request.at_most,
         )
         return plan.orders, plan.counts, [plan.describe(_MAX_ROWS)]
-    orders = [
-        make_order(group, sites, "auto" if request.letters == "given" else request.letters)
-        for group in groups
-        for sites in _site_choices(request)
-    ]
+    orders = [*_orders_of_sites(request, groups)]
     return orders, [request.count] * len(orders), []
 
 
-def _site_choices(request: Request) -> list[Mapping[str, Any]]:
-    """Returns the sites of every combination that a request stands for."""
+def _orders_of_sites(request: Request, groups: Sequence[int]) -> Iterator[Order]:
+    """Yields the orders of a request that says how many sites there are, or their letters."""
     if request.wyckoff is not None:
-        return [request.wyckoff]
+        yield from (make_order(group, request.wyckoff) for group in groups)
+        return
+    choices, most = _site_choices(request)
+    number = _num_combinations(choices, most)
+    if not number:
+        raise RequestError(
+            f"{request.chemical_system} has more than {most} sites in every combination: "
+            "raise --max-sites or give fewer --sites-per-element"
+        )
+    who = f"{number:,} combinations of sites in {len(groups)} groups are a request"
+    _require_few(number * len(groups), who)
+    letters = "auto" if request.letters == "given" else request.letters
+    for numbers in _combinations([*choices.values()], most):
+        # Sites make sense in one group as in any other.
+        order = make_order(groups[0], dict(zip(choices, numbers, strict=True)), letters)
+        yield from (replace(order, space_group=group) for group in groups)
+
+
+def _site_choices(request: Request) -> tuple[dict[str, tuple[int, ...]], int | None]:
+    """Returns the numbers of sites that each element can have, and the most in all (None: any number)."""
     if request.chemical_system is not None:
         elements = [word.strip() for word in request.chemical_system.split("-")]
         for element in elements:
             atomic_number(element)
         if len(set(elements)) < len(elements):
-            raise RequestError(f"{request.chemical_system} names an element twice")
-        choices: Mapping[str, Any] = dict.fromkeys(elements, request.sites_per_element)
-    else:
-        choices = request.sites or {}
+            raise RequestError(f"{shown(request.chemical_system)} names an element twice")
+        return dict.fromkeys(elements, tuple(dict.fromkeys(request.sites_per_element))), request.max_sites
     several = {
-        element: (value,) if isinstance(value, int) else tuple(value) for element, value in choices.items()
+        element: (value,) if isinstance(value, int) else tuple(dict.fromkeys(value))
+        for element, value in (request.sites or {}).items()
     }
-    if any(not values for values in several.values()):
+    if not several or any(not values for values in several.values()):
         raise RequestError("an element has no number of sites: give one or more, such as [1, 2]")
-    combinations = [dict(zip(several, values, strict=True)) for values in product(*several.values())]
-    if request.chemical_system is not None:
-        combinations = [c for c in combinations if sum(c.values()) <= request.max_sites]
-        if not combinations:
-            raise RequestError(
-                f"{request.chemical_system} has more than {request.max_sites} sites in every combination: "
-                "raise --max-sites or give fewer --sites-per-element"
-            )
-    return list(combinations)
+    return several, None
+
+
+def _num_combinations(choices: Mapping[str, Sequence[int]], most: int | None) -> int:
+    """Returns how many combinations have at most so many sites, without making them."""
+    if most is None:
+        return prod(map(len, choices.values()))
+    ways = Counter({0: 1})
+    for numbers in choices.values():
+        sums = [(sites + n, way) for sites, way in ways.items() for n in numbers if sites + n <= most]
+        ways = Counter()
+        for sites, way in sums:
+            ways[sites] += way
+    return ways.total()
+
+
+def _combinations(choices: Sequence[Sequence[int]], most: int | None) -> Iterator[tuple[int, ...]]:
+    """Yields one number of each choice, those of at most so many in all, the last one changing fastest."""
+    if not choices:
+        yield ()
+        return
+    first, *others = choices
+    rest = sum(map(min, others))
+    for number in first:
+        if most is None or number + rest <= most:
+            left = None if most is None else most - number
+            yield from ((number, *numbers) for numbers in _combinations(others, left))
 
 
 def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFrequencies) -> tuple[int, ...]:
@@ -224,10 +275,9 @@ def read_requests(path: str | Path) -> list[Request]:
       RequestError: the file cannot be read, or an order in it makes no sense.
     """
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RequestError(f"cannot read {path}: {reason}") from error
+        content = read_toml(path)
+    except ConfigError as error:
+        raise RequestError(str(error)) from error
     tables = content.pop("order", None)
     if content or not isinstance(tables, list) or not tables:
         extra = f" and has {', '.join(sorted(content))}" if content else ""
@@ -235,35 +285,88 @@ def read_requests(path: str | Path) -> list[Request]:
     requests = []
     for number, table in enumerate(tables, start=1):
         try:
-            requests.append(_request(table))
+            requests.append(make_request(table))
         except RequestError as error:
             raise RequestError(f"{path}, order {number}: {error}") from error
     return requests
 
 
-def _request(table: Any) -> Request:
-    known = {field.name for field in fields(Request)}
-    if not isinstance(table, dict):
-        raise RequestError(f"expected a table, got {table!r}")
-    unknown = sorted(set(table) - known)
+def make_request(values: Any) -> Request:
+    """Returns the request of an order in a file, or of the options that were given.
+
+    Args:
+      values: table with some of the names of `Request`.
+
+    Raises:
+      RequestError: an unknown name, a value of another type, or a request that makes no sense.
+    """
+    hints = _hints()
+    if not isinstance(values, dict):
+        raise RequestError(f"expected a table, got {shown(values)}")
+    unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise RequestError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    for name, kinds, expected in _TYPES:
-        if name in table and (not isinstance(table[name], kinds) or isinstance(table[name], bool)):
-            raise RequestError(f"{name} is {table[name]!r}; expected {expected}")
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
-    return Request(**values)
+        raise RequestError(f"unknown setting {shown(unknown[0])}; known are {', '.join(sorted(hints))}")
+    for name, value in values.items():
+        if name in ("sites", "wyckoff") and isinstance(value, dict):
+            # Of a table the element is named.
+            entries = {f"{name}.{element}": entry for element, entry in value.items()}
+            hint, expected = _OF_ELEMENT[name]
+        else:
+            entries, hint, expected = {name: value}, hints[name], _EXPECTED[name]
+        for where, entry in entries.items():
+            if not fits(entry, hint):
+                raise RequestError(f"{shown(where)[1:-1]} is {shown(entry)}; expected {expected}")
+        for where, entry in {name: value, **entries}.items():
+            if not entry and isinstance(entry, str | list | tuple | dict):
+                raise RequestError(f"{where} is empty; expected {_EXPECTED[name]}")
+    given: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    request = Request(**given)
+    _require_kind(values)
+    return request
 
 
-_TYPES: tuple[tuple[str, Any, str], ...] = (
-    ("space_group", (str, int, list), "numbers or symbols, any or common"),
-    ("sites", dict, "a table such as {Ba = 1, O = [1, 2]}"),
-    ("wyckoff", dict, 'a table such as {Ba = "a", O = "cd"}'),
-    ("formula", str, "a text such as Cu2KSi"),
-    ("chemical_system", str, "a text such as Cu-Si-K"),
-    ("like", str, "the name of a file"),
-    ("sites_per_element", list, "numbers such as [1, 2]"),
-    ("formula_units", list, "numbers such as [1, 2, 4]"),
-    ("letters", str, "auto, free or given"),
-    *((name, int, "a whole number") for name in ("max_sites", "max_atoms", "at_most", "count")),
-)
+def _require_kind(values: Mapping[str, Any]) -> None:
+    """Refuses settings that the kind of a request has no use for."""
+    kinds = [kind for kind in _KINDS if kind in values]
+    for name, of_kinds in _GO_WITH.items():
+        if name in values and kinds[0] not in of_kinds:
+            *firsts, last = map(_option, of_kinds)
+            listed = f"{', '.join(firsts)} and {last}" if firsts else last
+            raise RequestError(f"{_option(name)} goes with {listed}, not with {_option(kinds[0])}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+@lru_cache(maxsize=1)
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Request)
+
+
+#: Kinds of requests that a setting is for; the others are for all, or refused by `Request`.
+_GO_WITH = {
+    "formula_units": ("formula",),
+    "max_atoms": ("formula",),
+    "at_most": ("formula",),
+    "max_sites": ("formula", "chemical_system"),
+    "sites_per_element": ("chemical_system",),
+    "letters": ("sites", "chemical_system", "like"),
+}
+_EXPECTED = {
+    "space_group": "numbers or symbols, any or common",
+    "sites": "a table such as {Ba = 1, O = [1, 2]}",
+    "wyckoff": 'a table such as {Ba = "a", O = "cd"}',
+    "formula": "a text such as Cu2KSi",
+    "chemical_system": "a text such as Cu-Si-K",
+    "like": "the name of a file",
+    "sites_per_element": "whole numbers such as [1, 2]",
+    "formula_units": "whole numbers such as [1, 2, 4]",
+    "letters": "auto, free or given",
+    **dict.fromkeys(("max_sites", "max_atoms", "at_most", "count"), "a whole number"),
+}
+#: Of the entries of a table.
+_OF_ELEMENT: dict[str, tuple[Any, str]] = {
+    "sites": (int | tuple[int, ...], "a whole number of sites, or several"),
+    "wyckoff": (str, 'a text such as "cd"'),
+}

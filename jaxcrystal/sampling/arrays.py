@@ -53,6 +53,7 @@ def sample_arrays(
       DataError: one structure is too much for the memory.
     """
     require_batch_size(batch_size)
+    candidates = list(candidates)
     if not candidates:
         return _none()
     merge_distance = model.graph.merge_distance

@@ -19,6 +19,8 @@ from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
 Letters = tuple[str, ...] | None
+#: Candidates of a run that are looked at together: what is held, and drawn before the first batch.
+WINDOW = 2**15
 
 
 class Shape(NamedTuple):

@@ -4,13 +4,15 @@ On a disk a part is a folder, parts/00000, that is renamed to its place once it 
 URL it is one object with the same files, parts/00000.zip, which comes whole or not at all.
 """
 
+import io
 import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import is_partial, remove_partial, write_atomically, zipped
@@ -37,6 +39,10 @@ class PartStore(ABC):
     @abstractmethod
     def read(self, name: str) -> bytes | None:
         """Returns a file's content; None if there is none of this name."""
+
+    def lines(self, name: str) -> AbstractContextManager[TextIO]:
+        """Opens a text, for a file of any size."""
+        return io.StringIO((self.read(name) or b"").decode(), newline="")
 
     @abstractmethod
     def write(self, name: str, write: Write) -> None:
@@ -84,6 +90,12 @@ class _OnDisk(PartStore):
             return (self._path / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise DataError(f"cannot read {self._path / name}: {error.strerror or error}") from error
+
+    def lines(self, name: str) -> AbstractContextManager[TextIO]:
+        try:
+            return (self._path / name).open(encoding="utf-8", newline="")
         except OSError as error:
             raise DataError(f"cannot read {self._path / name}: {error.strerror or error}") from error
 

@@ -1,5 +1,6 @@
 """Compiles the sampler of each shape, and decides how many structures it takes at once."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -45,7 +46,8 @@ class Programs:
     Args:
       model: trained.
       config: of the sampler.
-      todo: structures of each shape to draw, in the order in which the shapes will be asked for.
+      todo: structures of each shape to draw, in the order in which the shapes will be asked for; there may
+        be more of them, and other shapes, later.
       devices: that may share each batch; no more of them than there is work for.
       batch_size: structures on each device; None: what suits it and them, see `rows_for`.
       random_start: programs return what sampling starts from.
@@ -63,12 +65,13 @@ class Programs:
         counts: Mapping[Shape, int] | None = None,
     ) -> None:
         keep_programs()
-        self._best_of = config.best_of
-        self._rows, self._chains = {}, {}
+        self._best_of, self._batch_size = config.best_of, batch_size
+        self._rows: dict[Shape, int] = {}
+        self._chains: dict[Shape, int] = {}
+        wanted = defaultdict(lambda: LADDER[-1], todo) if counts is None else counts
+        self._rows_for = lambda shape: rows_for(model, shape, devices[0], wanted[shape], config.best_of)
         for shape in todo:
-            rows, most = rows_for(model, shape, devices[0], (counts or todo)[shape], config.best_of)
-            self._rows[shape] = batch_size or rows
-            self._chains[shape] = even_share(config.best_of, most // self._rows[shape])
+            self._settle(shape)
         batches = (-(-count // self._rows[shape]) for shape, count in todo.items())
         self._devices = tuple(devices[: max(batches, default=1)])
         like = _avals(model.params)
@@ -90,8 +93,16 @@ class Programs:
     def _key(self, shape: Shape) -> tuple[Shape, int, int]:
         return shape, self.rows(shape), self._chains[shape]
 
+    def _settle(self, shape: Shape) -> None:
+        """Decides how many structures of a shape are drawn at once, and how many of their chains."""
+        rows, most = self._rows_for(shape)
+        self._rows[shape] = self._batch_size or rows
+        self._chains[shape] = even_share(self._best_of, most // self._rows[shape])
+
     def rows(self, shape: Shape) -> int:
         """Returns the structures of a batch, over all devices."""
+        if shape not in self._rows:  # of a later window
+            self._settle(shape)
         return self._rows[shape] * len(self._devices)
 
     def on_each_device(self, arrays: Any) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
 from jaxcrystal.model import Model
-from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.batches import Shape, by_shape
+from jaxcrystal.requests.candidates import Candidate, Candidates
+from jaxcrystal.sampling.batches import WINDOW, Shape, by_shape
 from jaxcrystal.sampling.parts import Part, without_padding, write_part
-from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, Shard, cut_in_parts, digest
+from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, Shard, digest, parts_of
 from jaxcrystal.sampling.stream import progress_bar, sample_stream
 from jaxcrystal.structures.finished import Drawn
 from jaxcrystal.structures.summary import GroupCheck
@@ -74,10 +74,13 @@ class RunSettings:
         """Returns the number of parts of a run of so many structures."""
         return -(-structures // self.per_part)
 
+    def in_parts(self, parts: Collection[int], structures: int) -> int:
+        """Returns the number of structures in some parts of a run of so many."""
+        last = self.num_parts(structures) - 1
+        return len(parts) * self.per_part - (last in parts) * (-structures % self.per_part)
 
-def open_run(
-    candidates: Sequence[Candidate], model: Model, out: str | Path, settings: RunSettings
-) -> RunFolder:
+
+def open_run(candidates: Candidates, model: Model, out: str | Path, settings: RunSettings) -> RunFolder:
     """Makes a run folder, or opens that of the same run.
 
     Args:
@@ -94,7 +97,7 @@ def open_run(
 
 def sample_to_folder(
     folder: RunFolder,
-    candidates: Sequence[Candidate],
+    candidates: Candidates,
     model: Model,
     settings: RunSettings,
     progress: bool = False,
@@ -118,43 +121,54 @@ def sample_to_folder(
     Raises:
       DataError: the folder cannot be written.
     """
-    parts = cut_in_parts(candidates, settings.per_part)
-    ours = shard.parts(len(parts))[jax.process_index() :: jax.process_count()]
+    number = settings.num_parts(len(candidates))
+    ours = shard.parts(number)[jax.process_index() :: jax.process_count()]
     there = folder.parts()
     missing = [part for part in ours if part not in there]
-    part_of = {candidate.place: part for part in missing for candidate in parts[part]}
-    todo = [candidate for part in missing for candidate in parts[part]]
-    total = sum(len(parts[part]) for part in ours)
+    total, done = (settings.in_parts(parts, len(candidates)) for parts in (ours, there.intersection(ours)))
+    # Parts that are being drawn.
+    parts: dict[int, list[Candidate]] = {}
+    part_of: dict[int, int] = {}
+
+    def todo() -> Iterator[Candidate]:
+        for part, members in parts_of(candidates, missing, settings.per_part):
+            parts[part] = members
+            part_of.update((candidate.place, part) for candidate in members)
+            yield from members
+
     # What is finished in a worker is the same to the last bit as what is finished here.
     stream = sample_stream(
-        *(todo, model, settings.seed, settings.config, settings.batch_size),
+        *(todo(), model, settings.seed, settings.config, settings.batch_size),
         finished=without_padding,
         counts=counts_of(candidates, settings),
     )
     drawn: dict[int, dict[int, Drawn]] = defaultdict(dict)
-    bar = progress_bar(stream, total, total - len(todo), disable=not progress)
+    bar = progress_bar(stream, total, done, disable=not progress)
     with Workers(write_part, _num_workers(settings, len(missing))) as workers:
         for candidate, row in bar:
-            part = part_of[candidate.place]
+            part = part_of.pop(candidate.place)
             drawn[part][candidate.place] = row
             if len(drawn[part]) == len(parts[part]):
-                rows = drawn.pop(part)
-                ordered = [rows[member.place] for member in parts[part]]
+                rows, members = drawn.pop(part), parts.pop(part)
+                ordered = [rows[member.place] for member in members]
                 merge_distance = model.graph.merge_distance
                 workers.give(
                     Part(
-                        *(folder, part, parts[part], ordered, merge_distance),
+                        *(folder, part, members, ordered, merge_distance),
                         *(settings.formats, settings.check),
                     )
                 )
-    _finish(folder, len(parts), shard)
+    _finish(folder, number, shard)
 
 
-def counts_of(candidates: Sequence[Candidate], settings: RunSettings) -> dict[Shape, int]:
+def counts_of(candidates: Candidates, settings: RunSettings) -> dict[Shape, int]:
     """Returns the structures of each shape that can be drawn together in every job of a run.
 
-    A job with few parts draws no batch that is larger than one of them, most of which would be empty.
+    A job with few parts draws no batch that is larger than one of them, most of which would be empty. A run
+    of more than a window has as many of every shape as a part has.
     """
+    if len(candidates) > WINDOW:
+        return defaultdict(lambda: settings.per_part)
     shapes = by_shape(candidates)
     return {shape: min(len(members), settings.per_part) for shape, members in shapes.items()}
 
@@ -183,7 +197,7 @@ def _num_workers(settings: RunSettings, parts: int) -> int:
     return min(usual if settings.workers is None else settings.workers, parts)
 
 
-def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettings) -> dict[str, object]:
+def _describe(candidates: Candidates, model: Model, settings: RunSettings) -> dict[str, object]:
     """Returns all that the files of a run depend on; the number of devices and hosts is not among it."""
     weights = hashlib.sha256(repr((model.network, model.schedule)).encode())
     for leaf in jax.tree.leaves(model.params):
@@ -200,10 +214,10 @@ def _describe(candidates: Sequence[Candidate], model: Model, settings: RunSettin
     } | _unusual(candidates, settings)
 
 
-def _unusual(candidates: Sequence[Candidate], settings: RunSettings) -> dict[str, object]:
+def _unusual(candidates: Candidates, settings: RunSettings) -> dict[str, object]:
     """Returns what not every run has."""
     found: dict[str, object] = {}
-    if candidates and candidates[0].cond:
+    if candidates.cond:
         found["cond"] = dict(candidates[0].cond)
     if settings.per_part != PART_SIZE:
         found["part_size"] = settings.per_part

@@ -15,13 +15,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from jaxcrystal.errors import DataError, RequestError, one_line
 from jaxcrystal.remote import is_url
-from jaxcrystal.requests.candidates import Candidate
-from jaxcrystal.sampling.batches import by_shape
+from jaxcrystal.requests.candidates import Candidate, Candidates
+from jaxcrystal.sampling.batches import WINDOW, by_shape
 from jaxcrystal.sampling.part_stores import Fill, part_store
 from jaxcrystal.structures.finished import Sample
 from jaxcrystal.structures.folder import RUN_NAME
@@ -70,16 +71,41 @@ def cut_in_parts(candidates: Sequence[Candidate], size: int = PART_SIZE) -> list
       candidates: of the whole run.
       size: structures of a part.
     """
-    ordered = [candidate for members in by_shape(candidates).values() for candidate in members]
-    return [ordered[first : first + size] for first in range(0, len(ordered), size)]
+    return [members for _, members in parts_of(candidates, range(-(-len(candidates) // size)), size)]
 
 
-def digest(candidates: Sequence[Candidate]) -> str:
-    """Returns a short digest of what is asked for, letters included."""
+def parts_of(
+    candidates: Sequence[Candidate], parts: Iterable[int], size: int = PART_SIZE
+) -> Iterator[tuple[int, list[Candidate]]]:
+    """Yields some parts with their structures: see `cut_in_parts`.
+
+    Structures are ordered by shape within a window of the run, so that no more than one is held.
+
+    Args:
+      candidates: of the whole run.
+      parts: which, ascending.
+      size: structures of a part.
+    """
+    in_window = max(1, WINDOW // size)
+    for window, numbers in groupby(parts, lambda part: part // in_window):
+        first = window * in_window
+        members = by_shape(candidates[first * size : (first + in_window) * size]).values()
+        ordered = [candidate for of_shape in members for candidate in of_shape]
+        for part in numbers:
+            yield part, ordered[(part - first) * size : (part - first + 1) * size]
+
+
+def digest(candidates: Candidates) -> str:
+    """Returns a short digest of what is asked for, the letters of the first window included."""
     content = hashlib.sha256()
-    for candidate in candidates:
+    for candidate in candidates[:WINDOW]:
         told = f" {candidate.cond}" if candidate.cond else ""
         content.update(f"{candidate.order.text} {candidate.number} {candidate.letters}{told}\n".encode())
+    if len(candidates) > WINDOW:
+        for order, count in zip(candidates.orders, candidates.counts, strict=True):
+            content.update(f"{order.text} {count}\n".encode())
+        for name, column in sorted(candidates.cond.items()):
+            content.update(name.encode() + (column[:1] if column.strides == (0,) else column).tobytes())
     return content.hexdigest()[:16]
 
 
@@ -168,8 +194,8 @@ class RunFolder:
         Raises:
           DataError: the summary is not there, or cannot be read.
         """
-        text = (self._store.read(self.table) or b"").decode()
-        return parse_summary(io.StringIO(text, newline=""), f"{self.path}/{self.table}")
+        with self._store.lines(self.table) as lines:
+            yield from parse_summary(lines, f"{self.path}/{self.table}")
 
     def finish(self, parts: int) -> None:
         """Writes the summary of all parts. Several jobs may do so at once: they write the same.

@@ -1,7 +1,7 @@
 """Predicts the run time of a sampling before it begins."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
-from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.requests.candidates import Candidates
 from jaxcrystal.sampling.batches import Shape, by_shape
 from jaxcrystal.sampling.programs import rows_for
 from jaxcrystal.score import count_params
@@ -23,8 +23,12 @@ _SIZE = 512
 _COMPILATION = 8.0
 
 
+#: Candidates that are looked at, evenly spread over a run.
+_LOOKED_AT = 2**12
+
+
 def describe_work(
-    candidates: Sequence[Candidate],
+    candidates: Candidates,
     model: Model,
     config: LangevinConfig,
     batch_size: int | None = None,
@@ -37,14 +41,16 @@ def describe_work(
     product, measured now; expect to be off by a factor of two.
 
     Args:
-      candidates: to be drawn.
+      candidates: to be drawn; of many, the shapes of some.
       model: trained.
       config: of the sampler.
       batch_size: structures on each device; None: what suits it.
       processes: that share the work.
       counts: of the whole run, see `stream.sample_stream`.
     """
-    shapes = by_shape(candidates)
+    every = max(1, len(candidates) // _LOOKED_AT)
+    some = candidates[::every]
+    shapes = by_shape(some)
     devices = jax.local_devices()
     # Nearly every parameter is a weight of a dense layer and is used once for each edge.
     per_edge = 2.0 * count_params(model.params)
@@ -52,19 +58,22 @@ def describe_work(
     steps *= config.best_of
     operations, used = 0.0, 1
     for shape, members in shapes.items():
+        number = round(len(members) * len(candidates) / len(some))
         rows = (
             batch_size
-            or rows_for(model, shape, devices[0], (counts or {}).get(shape, len(members)), config.best_of)[0]
+            or rows_for(
+                model, shape, devices[0], counts[shape] if counts is not None else number, config.best_of
+            )[0]
         )
-        sharing = min(len(devices), -(-len(members) // rows))
+        sharing = min(len(devices), -(-number // rows))
         rows, used = rows * sharing, max(used, sharing)
-        padded = -(-len(members) // rows) * rows
+        padded = -(-number // rows) * rows
         operations += padded * shape.max_nodes * model.graph.max_neighbors * per_edge * steps
     sampling = operations / (_EFFICIENCY * _product_rate() * used * processes)
     compiling = _COMPILATION * len(shapes) / max(1, min(num_cpus(), len(shapes)))
-    groups = len({candidate.order.space_group for candidate in candidates})
-    orders = len({candidate.order for candidate in candidates})
-    what = f"{_plural(len(candidates), 'crystal')}: {_plural(orders, 'order')} in"
+    orders = candidates.drawn_orders()
+    groups = len({order.space_group for order in orders})
+    what = f"{_plural(len(candidates), 'crystal')}: {_plural(len(orders), 'order')} in"
     where = f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile"
     spent = f"about {_duration(compiling + sampling)} on {_plural(used * processes, 'device')}"
     return f"{what} {where}; {spent} ({_duration(compiling)} of it compilation)"

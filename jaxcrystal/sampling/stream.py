@@ -3,8 +3,9 @@
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import Order
-from jaxcrystal.sampling.batches import Batch, Shape, by_shape, make_batch
+from jaxcrystal.sampling.batches import WINDOW, Batch, Shape, by_shape, make_batch
 from jaxcrystal.sampling.programs import Programs, is_out_of_memory
 from jaxcrystal.structures.finished import Drawn, finish
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def sample_stream(
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     model: Model,
     seed: int = 0,
     config: LangevinConfig | None = None,
@@ -39,19 +40,21 @@ def sample_stream(
 ) -> Iterator[tuple[Candidate, Any]]:
     """Returns finished structures, shape by shape, a batch behind the devices.
 
-    A batch that does not fit the memory of a device is cut in half, and so are those after it. A warning
-    says what the model was not trained on.
+    Candidates are taken `WINDOW` by `WINDOW`, and those of a shape that do not fill a batch wait for others.
+    A batch that does not fit the memory of a device is cut in half, and so are those after it. A
+    warning says what the model was not trained on, of the first window.
 
     Args:
-      candidates: of `make_candidates`.
+      candidates: of `make_candidates`; gone through once.
       model: trained.
       seed: 0 to 2³² - 1.
       config: sampler settings.
       batch_size: rows of every batch on each device.
       random_start: yield what sampling would start from.
       finished: makes what is yielded beside each candidate: by default, its `Sample`.
-      counts: structures of each shape from which the rows of a batch follow; default: those of these
-        candidates. Give those of the whole run where a part of it is to have the bits that it has there.
+      counts: structures of each shape from which the rows of a batch follow; default: those of the first
+        window of these candidates. Give those of the whole run where a part of it is to have the bits
+        that it has there.
 
     Raises:
       RequestError: a batch size below 1, or conditions that are not the model's.
@@ -66,7 +69,7 @@ def sample_stream(
 
 
 def sample_batches(
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     model: Model,
     seed: int = 0,
     config: LangevinConfig | None = None,
@@ -86,13 +89,15 @@ def sample_batches(
     Raises: see `sample_stream`.
     """
     require_batch_size(batch_size)
-    if not candidates:
+    waiting = _Waiting(candidates)
+    first = [candidate for members in waiting.members.values() for candidate in members]
+    if not first:
         return iter(())
     if not random_start:
-        require_conditions(model, [name for name, _ in candidates[0].cond])
-        warn_of_unseen(list(dict.fromkeys(candidate.order for candidate in candidates)), model)
+        require_conditions(model, [name for name, _ in first[0].cond])
+        warn_of_unseen(list(dict.fromkeys(candidate.order for candidate in first)), model)
     config = config or LangevinConfig(model.sampling_schedule)
-    return _batches(candidates, model, seed, config, batch_size, random_start, counts, on_device, tables)
+    return _batches(waiting, model, seed, config, batch_size, random_start, counts, on_device, tables)
 
 
 def warn_of_unseen(orders: Sequence[Order], model: Model) -> None:
@@ -116,7 +121,7 @@ def unseen(orders: Sequence[Order], model: Model) -> list[str]:
 
 
 def _batches(
-    candidates: Sequence[Candidate],
+    waiting: "_Waiting",
     model: Model,
     seed: int,
     config: LangevinConfig,
@@ -127,8 +132,7 @@ def _batches(
     tables: Any,
 ) -> Iterator[tuple[Batch, Any]]:
     """Yields what `sample_batches` says."""
-    waiting = deque((shape, deque(members)) for shape, members in by_shape(candidates).items())
-    todo = {shape: len(members) for shape, members in waiting}
+    todo = {shape: len(members) for shape, members in waiting.members.items()}
     running: tuple[Batch, Any] | None = None
     devices = jax.local_devices()
     with closing(Programs(model, config, todo, devices, batch_size, random_start, counts)) as programs:
@@ -139,16 +143,13 @@ def _batches(
             if not is_out_of_memory(error):
                 raise error
             programs.shrink(batch.shape, error)
-            waiting.appendleft((batch.shape, deque(batch.candidates)))
+            waiting.members[batch.shape].extendleft(reversed(batch.candidates))
 
-        while waiting or running:
+        while (shape := waiting.next_shape(programs.rows)) or running:
             started = None
-            if waiting:
-                shape, members = waiting[0]
-                rows = programs.rows(shape)
+            if shape:
+                rows, members = programs.rows(shape), waiting.members[shape]
                 batch = make_batch(shape, [members.popleft() for _ in range(min(rows, len(members)))], rows)
-                if not members:
-                    waiting.popleft()
                 try:
                     output = programs[shape](
                         *(params, np.uint32(seed), batch.hashes, batch.numbers),
@@ -167,6 +168,36 @@ def _batches(
                 else:
                     yield batch, output
             running = started
+
+
+class _Waiting:
+    """Candidates that are still to be drawn, of the windows that have been taken.
+
+    Attributes:
+      members: shape -> its candidates, small shapes of a window first.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.members: dict[Shape, deque[Candidate]] = {}
+        self._source = iter(candidates)
+        self._more = True
+        self._take()
+
+    def next_shape(self, rows: Callable[[Shape], int]) -> Shape | None:
+        """Returns a shape whose next batch is full, or, where none is to come, begun; None at the end."""
+        while True:
+            for shape, members in self.members.items():
+                if len(members) >= (rows(shape) if self._more else 1):
+                    return shape
+            if not self._more:
+                return None
+            self._take()
+
+    def _take(self) -> None:
+        window = list(islice(self._source, WINDOW))
+        for shape, members in by_shape(window).items():
+            self.members.setdefault(shape, deque()).extend(members)
+        self._more = len(window) == WINDOW
 
 
 def progress_bar(

@@ -1,7 +1,5 @@
 """Writes a screening: a table for the terminal, `screening.csv`, and the kept structures as CIF."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.screening import SCORES, Screened, Screening
 from jaxcrystal.symmetry.detect import is_searchable
-from jaxcrystal.text import aligned
+from jaxcrystal.text import aligned, csv_text
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -45,9 +43,7 @@ _LONGEST_NAME = 100
 
 def screening_csv(screening: Screening) -> str:
     """Returns one row a structure, best first; Å, g/cm³, Å³ an atom; empty where not known."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    table: list[Sequence[str]] = [_COLUMNS]
     for row in screening.rows:
         g = row.geometry
         measured: list[object] = [""] * 6
@@ -66,8 +62,8 @@ def screening_csv(screening: Screening) -> str:
             row.known_as,
             *("" if math.isnan(x) else f"{x:.6g}" for x in row.scores),
         ]
-        writer.writerow([encodable(str(cell)) for cell in cells])
-    return text.getvalue()
+        table.append([encodable(str(cell)) for cell in cells])
+    return csv_text(table)
 
 
 def table(screening: Screening, max_rows: int = 16) -> str:

@@ -1,7 +1,6 @@
 """Writes and reads `summary.csv`, one row a crystal, and describes it for the terminal."""
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import Literal
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.structures.finished import STATUS_WORDS, Sample
 from jaxcrystal.symmetry.supergroups import is_supergroup
-from jaxcrystal.text import aligned
+from jaxcrystal.text import aligned, csv_text
 
 SUMMARY_NAME = "summary.csv"
 #: Of a folder that `jaxcrystal relax` wrote, in the place of a summary.
@@ -72,12 +71,7 @@ def summary_row(sample: Sample, check: GroupCheck = "usual") -> dict[str, str]:
 
 def summary_csv(rows: Iterable[Row], head: bool = True, columns: Sequence[str] = COLUMNS) -> str:
     """Returns rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    if head:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([*([columns] if head else []), *([row[name] for name in columns] for row in rows)])
 
 
 def read_summary(path: Path) -> Iterator[dict[str, str]]:

@@ -12,6 +12,7 @@ import gemmi
 import spglib
 
 from jaxcrystal.errors import RequestError
+from jaxcrystal.limits import shown
 from jaxcrystal.symmetry.groups import group_tables
 
 #: Characters that people and word processors write for a minus sign, subscripts and a bar above.
@@ -25,6 +26,8 @@ _ENDINGS: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = (
     (re.compile(r"(?<=[0-9a-z])[oO]([12])$"), {}),
     (re.compile(r"(?<=[0-9a-z])([HRSZhr])$"), {"S": "1", "Z": "2", "h": "H", "r": "R"}),
 )
+#: Characters that no symbol has.
+_LONGEST = 80
 _FIRST_CUBIC, _LAST_MONOCLINIC, _FIRST_MONOCLINIC = 195, 15, 3
 
 
@@ -38,6 +41,8 @@ def space_group_number(symbol: str | int) -> int:
       RequestError: not a number from 1 to 230 and not a known symbol.
     """
     text = str(symbol).strip()
+    if len(text) > _LONGEST:
+        raise RequestError(f"unknown space group {shown(text)}: no symbol is as long")
     if re.fullmatch(r"[+-]?[0-9]+", text):
         number = int(text)
         if not 1 <= number <= 230:

@@ -1,13 +1,20 @@
 """Settings of a training run, as its TOML file holds them."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from jaxcrystal.config import Checked
 from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.limits import NAME, SEED, SITES, SPACE_GROUP, Named, Within
 from jaxcrystal.models.network import NetworkConfig
+
+#: Updates, and numbers of them.
+_STEPS, _ANY_STEPS = Within(1, 10**9), Within(0, 10**9)
+_SHARE = Within(0, 1)
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """The data that are trained on.
 
     Attributes:
@@ -21,11 +28,11 @@ class DataConfig:
         a batch is a choice of rows; else batches are made on the host, ahead of their turn.
     """
 
-    train: str = "aflow"
-    validation: str = ""
-    max_sites: int = 20
-    min_space_group: int = 1
-    device_gib: float = 1.0
+    train: Annotated[str, NAME] = "aflow"
+    validation: Annotated[str, Named(optional=True)] = ""
+    max_sites: Annotated[int, SITES] = 20
+    min_space_group: Annotated[int, SPACE_GROUP] = 1
+    device_gib: Annotated[float, Within(0, 10_000)] = 1.0
     cond: str = ""
 
     @property
@@ -35,7 +42,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Checked):
     """Adam with linear warm-up and cosine decay, clipping and an average of the weights.
 
     Attributes:
@@ -52,26 +59,19 @@ class OptimizerConfig:
         one, from all that the named schedules span, rather than as the schedule pairs them.
     """
 
-    steps: int = 20_000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    warmup_steps: int = 500
-    final_fraction: float = 0.01
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    constrained_share: float = 0.5
-    untied_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps {self.steps} and batch_size {self.batch_size} must be at least 1")
-        for name in ("constrained_share", "untied_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is a share from 0 to 1")
+    steps: Annotated[int, _STEPS] = 20_000
+    batch_size: Annotated[int, Within(1, 10**6)] = 64
+    learning_rate: Annotated[float, Within(0, 10, above=True)] = 1e-3
+    warmup_steps: Annotated[int, _ANY_STEPS] = 500
+    final_fraction: Annotated[float, _SHARE] = 0.01
+    clip_norm: Annotated[float, Within(0, 10**9, above=True)] = 1.0
+    ema_decay: Annotated[float, Within(0, 1, below=True)] = 0.999
+    constrained_share: Annotated[float, _SHARE] = 0.5
+    untied_share: Annotated[float, _SHARE] = 0.0
 
 
 @dataclass(frozen=True)
-class LogConfig:
+class LogConfig(Checked):
     """How often a run reports and saves, in updates.
 
     Attributes:
@@ -83,23 +83,16 @@ class LogConfig:
       tensorboard: write the losses for TensorBoard too (needs tensorboardX).
     """
 
-    every: int = 100
-    validate_every: int = 2_000
-    validation_structures: int = 256
-    checkpoint_every: int = 1_000
-    keep: int = 2
+    every: Annotated[int, _STEPS] = 100
+    validate_every: Annotated[int, _ANY_STEPS] = 2_000
+    validation_structures: Annotated[int, Within(1, 10**9)] = 256
+    checkpoint_every: Annotated[int, _STEPS] = 1_000
+    keep: Annotated[int, Within(1, 10**6)] = 2
     tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("every", "checkpoint_every", "keep", "validation_structures"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.validate_every < 0:
-            raise ValueError(f"validate_every is {self.validate_every}; 0 validates only at the end")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """A whole training run, as its TOML file holds it.
 
     Attributes:
@@ -113,9 +106,9 @@ class TrainConfig:
         twice the cost. Validation reports the paper's terms either way.
     """
 
-    out: str = "runs/model"
-    seed: int = 0
-    start_from: str = ""
+    out: Annotated[str, NAME] = "runs/model"
+    seed: Annotated[int, SEED] = 0
+    start_from: Annotated[str, Named(optional=True)] = ""
     joint: bool = True
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()

@@ -12,13 +12,14 @@ import numpy as np
 from jaxcrystal.config import ConfigError, load, to_dict, to_toml
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import claim_folder, remove_partial, write_text
+from jaxcrystal.files import claim_folder, remove_partial, require_free, write_text
 from jaxcrystal.folders import held
 from jaxcrystal.model import Model
 from jaxcrystal.remote import Objects, is_url
 from jaxcrystal.training.config import TrainConfig
 
 _CONFIG = "config.toml"
+_ADVICE = "give another out=..., or --resume to go on with its run"
 
 
 def holds_run(out: str) -> bool:
@@ -50,7 +51,7 @@ def claim(config: TrainConfig, out: Path, resume: bool, stack: ExitStack) -> Non
         stack.enter_context(held(out))
         remove_partial(out)
     else:
-        claim_folder(out, "give another out=..., or --resume to go on with its run", leftovers=True)
+        claim_folder(out, _ADVICE, leftovers=True)
         stack.enter_context(held(out))
         write_text(saved, to_toml(config))
 
@@ -59,6 +60,15 @@ def require_there(out: Path, called: str) -> None:
     """Raises DataError where a run's folder was removed while it was on: nothing could resume it."""
     if not (out / _CONFIG).exists():
         raise DataError(f"{called} was removed, or its {_CONFIG} was, while the run was on")
+
+
+def require_new(out: Path) -> None:
+    """Checks the folder of a new run before anything is read for it.
+
+    Raises:
+      DataError: it is in use, or no folder.
+    """
+    require_free(out, _ADVICE, leftovers=True)
 
 
 def save_best(model: Model, out: Path) -> None:

@@ -1,7 +1,6 @@
 """Writes the logs of a run: CSV files that a resumed run continues, and TensorBoard."""
 
 import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_text
+from jaxcrystal.text import csv_text
 from jaxcrystal.training.validation import LevelLosses
 
 LOG_COLUMNS = (
@@ -96,14 +96,11 @@ def append_rows(path: Path, columns: tuple[str, ...], rows: Sequence[Sequence[An
     Raises:
       DataError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if not path.exists():
-        writer.writerow(columns)
-    writer.writerows([[f"{x:.9g}" if isinstance(x, float) else x for x in row] for row in rows])
+    head = [] if path.exists() else [columns]
+    numbers = ([f"{x:.9g}" if isinstance(x, float) else x for x in row] for row in rows)
     try:
         with path.open("a", newline="", encoding="utf-8") as file:
-            file.write(text.getvalue())
+            file.write(csv_text([*head, *numbers]))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

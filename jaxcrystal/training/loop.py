@@ -23,7 +23,7 @@ from jaxcrystal.training.checkpoints import Checkpoints, Progress
 from jaxcrystal.training.config import DataConfig, TrainConfig
 from jaxcrystal.training.export import Exporter, first_params
 from jaxcrystal.training.figures import draw_losses
-from jaxcrystal.training.folder import claim, digest, require_there
+from jaxcrystal.training.folder import claim, digest, require_new, require_there
 from jaxcrystal.training.inputs import Inputs, Shape
 from jaxcrystal.training.logs import Logs, require_tensorboard
 from jaxcrystal.training.mirror import Mirror
@@ -82,6 +82,8 @@ def _train(
     optimizer, main = config.optimizer, is_main()
     if config.log.tensorboard:
         require_tensorboard()
+    if not resume:
+        main_first(lambda: require_new(out))
     mesh = data_mesh(optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
     indices = usable(dataset, config.data)

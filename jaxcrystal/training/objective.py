@@ -49,7 +49,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
 
 def learning_rate_schedule(config: OptimizerConfig) -> optax.Schedule:
     """Returns the learning rate as a function of the update."""
-    warmup = min(config.warmup_steps, max(config.steps - 1, 1))
+    warmup = min(config.warmup_steps, config.steps - 1)
     return optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, warmup, config.steps, config.final_fraction * config.learning_rate
     )

@@ -167,7 +167,10 @@ def test_relax_references_and_hull_by_command(source, tmp_path, monkeypatch, cap
             ["references", str(known), *emt, "--system", "Cu-Xx", "--out", "x.json"],
             "unknown element 'Xx'",
         ),
-        (["relax", str(known), *emt, "--max-force", "-1", "--out", "x"], "max_force is -1.0"),
+        (
+            ["relax", str(known), *emt, "--max-force", "-1", "--out", "x"],
+            "--max-force is -1.0; it must be above 0",
+        ),
         (["hull", str(known), "--references", str(references)], "is not a folder: say with --out"),
         (
             ["hull", str(tmp_path), "--references", str(references)],

@@ -309,7 +309,7 @@ def test_reach_is_the_next_neighbour(x64):
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("cutoff", 0.0, "must be a distance > 0"),
+        ("cutoff", 0.0, "must be above 0"),
         ("max_neighbors", 0, "at least 1"),
         ("lattice_vectors", 20, "from 27 to 342"),
         ("lattice_vectors", 343, "from 27 to 342"),

@@ -55,10 +55,24 @@ def test_jobs_in_any_order_end_with_the_files_of_one_run(request_, whole, tmp_pa
     assert contents(tmp_path / "run") == whole
 
 
+def test_the_structures_of_a_run_of_many_windows_are_the_same(request_, whole, tmp_path, monkeypatch) -> None:
+    """Batches are filled from several windows; which part a structure is in changes, and nothing else."""
+    for name in ("run", "run_folder", "stream"):
+        monkeypatch.setattr(f"jaxcrystal.sampling.{name}.WINDOW", 8)
+    for index in (2, 1):
+        folder = sample_into(tmp_path / "run", request_, Shard(index, 2))
+    assert folder.complete
+    found = {path.name: path.read_bytes() for path in folder.path.rglob("*.cif")}
+    assert found == {name.split("/")[-1]: text for name, text in whole.items() if name.endswith(".cif")}
+    assert len(found) == 19
+    assert sorted(row["id"] for row in folder.summary()) == sorted(name[:-4] for name in found)
+
+
 def test_a_job_samples_its_parts_only(request_, tmp_path, monkeypatch) -> None:
     stream, drawn = module.sample_stream, []
 
     def recorded(wanted, *arguments, **named):
+        wanted = list(wanted)
         drawn.extend(candidate.place for candidate in wanted)
         return stream(wanted, *arguments, **named)
 

@@ -30,14 +30,14 @@ def test_overrides_reach_nested_settings(tmp_path):
     ("text", "overrides", "message"),
     [
         ("sede = 3", [], "unknown setting 'sede'"),
-        ("seed = 'x'", [], "seed is 'x'; expected int"),
-        ("seed = true", [], "seed is True; expected int"),
+        ("seed = 'x'", [], "seed is 'x'; expected a whole number"),
+        ("seed = true", [], "seed is True; expected a whole number"),
         ("network = 3", [], "network is 3; expected a table"),
         ("[network.graph]\ncutoff = -1.0", [], "cutoff is -1.0"),
-        ("[optimizer]\nsteps = 0", [], "steps 0"),
+        ("[optimizer]\nsteps = 0", [], "steps is 0"),
         ("seed = ", [], "is not TOML"),
         ("", ["seed"], "expected key=value"),
-        ("", ["seed.x=1"], "seed is {'x': 1}; expected int"),
+        ("", ["seed.x=1"], "seed is {'x': 1}; expected a whole number"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, text, overrides, message):

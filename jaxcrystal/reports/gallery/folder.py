@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxcrystal.errors import DataError
 from jaxcrystal.structures.folder import part_folders
 from jaxcrystal.structures.screening_files import SCREENING_NAME
+from jaxcrystal.text import cell_text
 
 TRAJECTORIES = "trajectories"
 
@@ -24,7 +25,8 @@ def screening_rows(folder: Path) -> dict[str, dict[str, str]]:
             reader = csv.DictReader(file, restkey="", restval="")
             if "id" not in (reader.fieldnames or ()):
                 return {}
-            return {row["id"]: {key: value for key, value in row.items() if key} for row in reader}
+            rows = ({key: cell_text(value) for key, value in row.items() if key} for row in reader)
+            return {row["id"]: row for row in rows}
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
