@@ -177,9 +177,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
-def to_toml(config: Any) -> str:
-    """Returns the whole configuration, defaults included, as TOML."""
-    return tomli_w.dumps(to_dict(config))
+def to_toml(config: Any, **others: Any) -> str:
+    """Returns the whole configuration, defaults included, as TOML, with some settings replaced by others."""
+    return tomli_w.dumps(to_dict(config) | others)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -11,10 +11,7 @@ import pytest
 from jaxcrystal.sampling import programs
 
 #: XLA makes programs of the same operations in a quarter of the time, and they run slower.
-UNOPTIMISED = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_parallel_codegen_split_count=1"
-)
+UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 #: The environment of a command that is killed: it must not leave half a program to the others.
 READ_ONLY = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
 

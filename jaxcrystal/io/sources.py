@@ -170,7 +170,7 @@ def file_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
     try:
         yield from _zip_records(name, path, skipped) if kind == "zip" else array_records(path)
     except _READ_ERRORS as error:
-        yield Record(name, "error", f"reading {path} stopped: {error}")
+        yield Record(name, "error", _stopped(path, error))
 
 
 def _zip_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
@@ -220,7 +220,7 @@ def _records_or_none(
                 is_empty = False
                 yield record
     except _READ_ERRORS as error:
-        yield Record(name, "error", f"reading {place} stopped: {error}")
+        yield Record(name, "error", _stopped(place, error))
         return
     if is_empty:
         skipped.reasons[shown] = _NONE_IN_IT
@@ -281,3 +281,8 @@ def _of_lines(name: str, lines: "Iterator[str] | list[str] | TextIOWrapper") -> 
             yield Record(f"{name}:{number}", "error", f"not JSON: {error}")
         else:
             yield from document_records(f"{name}:{number}", content)
+
+
+def _stopped(place: object, error: Exception) -> str:
+    """Returns what ended the reading of a file, which is named once."""
+    return str(error) if str(place) in str(error) else f"reading {place} stopped: {error}"

@@ -102,6 +102,7 @@ def digest(candidates: Candidates) -> str:
         told = f" {candidate.cond}" if candidate.cond else ""
         content.update(f"{candidate.order.text} {candidate.number} {candidate.letters}{told}\n".encode())
     if len(candidates) > WINDOW:
+        content.update(f"{len(candidates)}\n".encode())
         for order, count in zip(candidates.orders, candidates.counts, strict=True):
             content.update(f"{order.text} {count}\n".encode())
         for name, column in sorted(candidates.cond.items()):

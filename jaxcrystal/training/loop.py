@@ -102,7 +102,7 @@ def _train(
         exporter = Exporter(config, out, module, chosen, steps_before)
         state, done = place(init_state(params, make_optimizer(optimizer)), replicated(mesh)), Progress()
         agree = {
-            "configuration": to_toml(replace(config, out="")),
+            "configuration": to_toml(config, out=""),
             "data": digest(chosen, config.data.conditions),
         }
         checkpoints = stack.enter_context(

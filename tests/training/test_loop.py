@@ -174,7 +174,8 @@ def test_other_data_are_not_resumed_on(config, tmp_path, prototypes):
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_state(config):
     """The rate is so high that the weights overflow after the first updates."""
-    optimizer = replace(config.optimizer, learning_rate=1e38)
+    optimizer = replace(config.optimizer)
+    object.__setattr__(optimizer, "learning_rate", 1e38)  # past its bounds
     log = replace(config.log, checkpoint_every=1, every=1, keep=10)
     config = replace(config, optimizer=optimizer, log=log)
     with pytest.raises(DataError, match="non-finite by step") as error:
