@@ -35,8 +35,6 @@ from jaxcrystal.score import ScoreFn, init_params, make_score
 FORMAT = "jaxcrystal-model-1"
 _SETTINGS, _WEIGHTS, _LETTERS = FILES = ("model.toml", "weights.npz", "letters.json")
 
-#: Single precision holds the squares of these.
-_WEIGHT_RANGE = -1e18, 1e18
 #: Å. Steps are better spent above: the last one, which takes the noise out, does the rest.
 _LEAST_SAMPLED = 0.05
 
@@ -217,7 +215,7 @@ def _schema(
             f"{root}: the network {type(module).__name__} cannot be made: {one_line(error, 150)}"
         ) from error
     return {
-        name: Array("f", leaf.shape, *_WEIGHT_RANGE, optional=not complete)
+        name: Array("f", leaf.shape, optional=not complete)
         for name, leaf in zip(names_of(tree), jax.tree.leaves(tree), strict=True)
     }
 

@@ -154,7 +154,7 @@ class Checkpoints:
     def _about(self, step: int) -> dict[str, Any]:
         place = self._folder / str(step)
         if not (place / "about").exists():
-            if not (place / "state").exists():
+            if not any(item.is_dir() for item in place.iterdir()):
                 with self._readable(step):
                     raise DataError("there is no checkpoint in it")
             raise DataError(

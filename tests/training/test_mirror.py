@@ -172,7 +172,7 @@ def test_killed_many_times_a_run_ends_the_same(
 @pytest.mark.statistical
 def test_two_processes_share_no_disk(prototypes, bucket, s3_environment, compiled, whole, tmp_path) -> None:
     """They are stopped, and go on with what is in the bucket; only the first one writes there."""
-    config = small_config(f"{bucket}/run", prototypes)
+    config = settings(f"{bucket}/run", prototypes)
     arguments = stopping([*command(config, tmp_path / "run.toml"), "--resume-if-started"])
     environment = compiled | s3_environment | {"JAX_NUM_CPU_DEVICES": "1"}
     for code, stop, there in ((143, "3", {"3.zip"}), (0, "", {"3.zip", "6.zip"})):
