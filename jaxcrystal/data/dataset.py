@@ -169,9 +169,8 @@ class Dataset:
         others = 0 if info.get(CANONICAL) else sum(map(has_free_angles, arrays["space_group"].tolist()))
         if others and not any_cell:
             raise DataError(
-                f"{path} has {others} structures of groups 1 to 15 that are not in their canonical cells (it "
-                "was prepared by an earlier version, or sampled): prepare it again, from its sources or with "
-                f"`jaxcrystal prepare {path} --out NEW.npz`"
+                f"{path} has {others} structures of groups 1 to 15 that are not in their canonical cells (an "
+                "earlier version prepared it, or it was sampled): `jaxcrystal prepare` it, or its sources, again"
             )
         return cls(**arrays, columns=columns, info=info)
 
