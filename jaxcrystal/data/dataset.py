@@ -170,7 +170,7 @@ class Dataset:
         if others and not any_cell:
             raise DataError(
                 f"{path} has {others} structures of groups 1 to 15 that are not in their canonical cells (an "
-                "earlier version prepared it, or it was sampled): `jaxcrystal prepare` it, or its sources, again"
+                "earlier version prepared it, or it is of samples): `jaxcrystal prepare` it, or its sources, again"
             )
         return cls(**arrays, columns=columns, info=info)
 
