@@ -169,8 +169,8 @@ class Dataset:
         others = 0 if info.get(CANONICAL) else sum(map(has_free_angles, arrays["space_group"].tolist()))
         if others and not any_cell:
             raise DataError(
-                f"{path} has {others} structures of groups 1 to 15 that are not in their canonical cells (an "
-                "earlier version prepared it, or it is of samples): `jaxcrystal prepare` it, or its sources, again"
+                f"{path} has {others} structures of groups 1 to 15 that are not in their canonical cells (it "
+                "is of samples or of an earlier version): `jaxcrystal prepare` it, or its sources, again"
             )
         return cls(**arrays, columns=columns, info=info)
 

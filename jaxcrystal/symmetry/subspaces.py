@@ -61,7 +61,7 @@ def num_free_coords(crystal: Crystal) -> Float[Array, ""]:
 
 def _num_free_of_sites(crystal: Crystal) -> Float[Array, " max_nodes"]:
     """Returns the dimensions of the sites' subspaces: a projection's trace."""
-    projection = crystal.site_projection
+    projection = jnp.asarray(crystal.site_projection)
     return projection[..., 0, 0] + projection[..., 1, 1] + projection[..., 2, 2]
 
 
