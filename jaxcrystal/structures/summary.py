@@ -71,7 +71,9 @@ def summary_row(sample: Sample, check: GroupCheck = "usual") -> dict[str, str]:
 
 def summary_csv(rows: Iterable[Row], head: bool = True, columns: Sequence[str] = COLUMNS) -> str:
     """Returns rows as CSV."""
-    return csv_text([*([columns] if head else []), *([row[name] for name in columns] for row in rows)])
+    return csv_text(
+        [*([columns] if head else []), *([row.get(name, "") for name in columns] for row in rows)]
+    )
 
 
 def read_summary(path: Path) -> Iterator[dict[str, str]]:

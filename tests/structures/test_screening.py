@@ -374,12 +374,24 @@ def test_without_the_extra_for_evaluation(run_folder, tmp_path, monkeypatch, cap
         (["{}/s.json", "--out", "{}/x", "--novel-against", "{}/bad.npz"], "bad.npz"),
         (["{}/s.json", "--out", "{}/empty/../s.json"], "cannot write to"),
         (["{}/s.json", "--out", "{}/x", "--rank"], "no scores to rank by"),
-        (["{}/s.json", "--out", "{}/x", "--min-distance", "-1"], "the least distance is -1.0 Å"),
-        (["{}/s.json", "--out", "{}/x", "--min-distance", "nan"], "the least distance is nan Å"),
+        (
+            ["{}/s.json", "--out", "{}/x", "--min-distance", "-1"],
+            "--min-distance is -1.0; it must be at least 0",
+        ),
+        (
+            ["{}/s.json", "--out", "{}/x", "--min-distance", "nan"],
+            "--min-distance is nan; it must be at least 0",
+        ),
         (["{}/s.json", "--out", "{}/x", "--density", "3"], "--density is '3'; expected LOW,HIGH"),
         (["{}/s.json", "--out", "{}/x", "--density", "3,a"], "--density is '3,a'; expected LOW,HIGH"),
-        (["{}/s.json", "--out", "{}/x", "--density", "3,2"], "the densities are 3.0 and 2.0 g/cm³"),
-        (["{}/s.json", "--out", "{}/x", "--density", "nan,2"], "the densities are nan and 2.0 g/cm³"),
+        (
+            ["{}/s.json", "--out", "{}/x", "--density", "3,2"],
+            "--density is '3,2'; expected LOW,HIGH in g/cm³",
+        ),
+        (
+            ["{}/s.json", "--out", "{}/x", "--density", "nan,2"],
+            "--density is 'nan,2'; expected LOW,HIGH in g/cm³",
+        ),
         (["{}/s.json", "--out", "{}/x", "--processes", "0"], "--processes is 0"),
     ],
 )
