@@ -34,7 +34,8 @@ from jaxcrystal.score import ScoreFn, init_params, make_score
 
 FORMAT = "jaxcrystal-model-1"
 _SETTINGS, _WEIGHTS, _LETTERS = FILES = ("model.toml", "weights.npz", "letters.json")
-
+#: The largest number of single precision, in which networks compute.
+_LARGEST = float(np.finfo(np.float32).max)
 #: Å. Steps are better spent above: the last one, which takes the noise out, does the rest.
 _LEAST_SAMPLED = 0.05
 
@@ -215,7 +216,7 @@ def _schema(
             f"{root}: the network {type(module).__name__} cannot be made: {one_line(error, 150)}"
         ) from error
     return {
-        name: Array("f", leaf.shape, optional=not complete)
+        name: Array("f", leaf.shape, -_LARGEST, _LARGEST, optional=not complete)
         for name, leaf in zip(names_of(tree), jax.tree.leaves(tree), strict=True)
     }
 

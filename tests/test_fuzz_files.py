@@ -23,6 +23,8 @@ from tests.files import LONGEST, MOST_LINES, write_dataset, write_run
 from tests.tiny import make_tiny_model
 
 CASES = 60
+# Examples are whole files, which hypothesis would print.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 FUZZ = int(os.environ.get("JAXCRYSTAL_FUZZ", CASES))
 fuzz = settings(
     max_examples=FUZZ,
