@@ -230,6 +230,8 @@ def one_network():
         tiny = make_tiny_model()
         patch.setitem(globals(), "make_tiny_model", lambda: tiny)
         patch.setattr(model, "_schema", schema)
+        for kind in ("data", "model", "run"):
+            contents(kind)  # not within a strategy: names of temporary folders are random
         yield
 
 
