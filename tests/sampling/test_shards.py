@@ -126,14 +126,14 @@ def test_one_part_written_twice_at_once(tmp_path) -> None:
 
     def quick(folder: Path) -> None:
         folder.mkdir()
-        (folder / "a").write_text("same")
+        (folder / "summary.csv").write_text("same")
 
     def slow(folder: Path) -> None:
         store.write_part(0, quick)
         quick(folder)
 
     store.write_part(0, slow)
-    assert contents(tmp_path) == {"parts/00000/a": b"same"}
+    assert contents(tmp_path) == {"parts/00000/summary.csv": b"same"}
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["00000"]
 
 
