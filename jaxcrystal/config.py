@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar
 
 import tomli_w
 
-from jaxcrystal.errors import JaxcrystalError
+from jaxcrystal.errors import DataError, JaxcrystalError
+from jaxcrystal.files import read_text
 from jaxcrystal.limits import Bounds, shown
 
 T = TypeVar("T")
@@ -138,13 +139,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
       ConfigError: no such file, one that no one has written by hand, or not TOML.
     """
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST >> 20} MiB")
-        return parse_toml(content.decode())
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        return parse_toml(read_text(path, _LARGEST))
+    except DataError as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"cannot read {path}, it is not TOML: {error}") from error
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -89,8 +89,12 @@ def results_folder(out: str | Path) -> Iterator[Path]:
             yield results
             names = sorted(path.name for path in results.iterdir())
             write_text(results / _NAMES, "\n".join(names))
-            for name in names:
-                os.rename(results / name, out / name)
+            try:
+                for name in names:
+                    os.rename(results / name, out / name)
+            except BaseException:
+                _remove(out / name for name in names if not (results / name).exists())
+                raise
         except OSError as error:
             raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
         finally:
@@ -103,12 +107,15 @@ def _clear(out: Path) -> None:
     if not names.is_file():
         return
     with held(out), suppress(OSError):
-        for name in names.read_text().splitlines():
-            place = out / Path(name).name
-            if Path(name).name != name or name == "..":
-                continue  # of another program
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
+        listed = names.read_text(encoding="utf-8", errors="replace").splitlines()
+        # Other lines are of another program, or damaged.
+        _remove(out / name for name in listed if name not in ("", ".", "..") and Path(name).name == name)
         shutil.rmtree(out / _RESULTS)
+
+
+def _remove(places: Iterable[Path]) -> None:
+    for place in places:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)

@@ -70,3 +70,35 @@ def test_names_of_a_folder_reach_no_further(tmp_path) -> None:
     with results_folder(tmp_path / "out"):
         pass
     assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_a_line_without_a_name_removes_nothing(tmp_path) -> None:
+    out = tmp_path / "out"
+    (out / ".results.part").mkdir(parents=True)
+    (out / "thesis").write_text("mine")
+    (out / ".results.part" / ".names").write_bytes(b"\n\xff\n")
+    with pytest.raises(DataError, match="is not empty"), results_folder(out):
+        pass
+    assert (out / "thesis").read_text() == "mine"
+
+
+def fill(out) -> None:
+    with results_folder(out) as folder:
+        (folder / "a").mkdir()
+        for name in ("a/x", "b", "c"):
+            (folder / name).write_text("1")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_results_are_taken_back_where_they_cannot_all_be_moved(error, tmp_path, monkeypatch) -> None:
+    rename = os.rename
+
+    def full(source, place) -> None:
+        if str(place).endswith("/b"):
+            raise error
+        rename(source, place)
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises((DataError, KeyboardInterrupt)):
+        fill(tmp_path / "out")
+    assert names(tmp_path / "out") == []

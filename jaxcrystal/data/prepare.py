@@ -97,6 +97,9 @@ def prepare(
     if len(known) == len(tables):
         _require_numbers(keep, {*PROPERTIES}.union(*known))
 
+    rejected_out = out.with_name(REJECTED_NAME)
+    of_others = _rejected_of_others(rejected_out, out.name)
+
     ids: list[str] = []
     accepted: list[PreparedSites] = []
     properties: list[dict[str, float]] = []
@@ -114,8 +117,8 @@ def prepare(
 
     if accepted:
         _require_numbers(keep, set().union(*properties))
-    rejected_out = out.with_name(REJECTED_NAME)
-    _write_rejected(rejected_out, out.name, rejected)
+    named = ([out.name, *row] for row in rejected)
+    write_text(rejected_out, csv_text([_REJECTED_COLUMNS, *of_others, *named]))
     if not accepted:
         passed_over = f"; {skipped.describe()}" if skipped.reasons else ""
         raise DataError(
@@ -199,13 +202,19 @@ def _with_bar(outcomes: Iterator[Outcome], progress: bool) -> Iterator[Outcome]:
     return iter(tqdm(outcomes, desc="prepare", unit=" structures", disable=not progress, smoothing=0))
 
 
-def _write_rejected(path: Path, data_name: str, rows: list[tuple[str, str, str]]) -> None:
-    """Writes the rows of this data set and keeps those of others in the same folder."""
-    kept: list[list[str]] = []
-    if path.exists():
+def _rejected_of_others(path: Path, data_name: str) -> list[list[str]]:
+    """Returns the rows of other data sets of the same folder, which stay.
+
+    Raises:
+      DataError: the file cannot be read, or is another table.
+    """
+    if not path.exists():
+        return []
+    try:
         with path.open(newline="", encoding="utf-8") as file:
             table = list(csv.reader(file))
-        if not table or table[0] != _REJECTED_COLUMNS:
-            raise DataError(f"{path} is not a table of jaxcrystal: move it away, or choose another folder")
-        kept = [row for row in table[1:] if row and cell_text(row[0]) != data_name]
-    write_text(path, csv_text([_REJECTED_COLUMNS, *kept, *([data_name, *row] for row in rows)]))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {one_line(error)}") from error
+    if not table or table[0] != _REJECTED_COLUMNS:
+        raise DataError(f"{path} is not a table of jaxcrystal: move it away, or choose another folder")
+    return [row for row in table[1:] if row and cell_text(row[0]) != data_name]

@@ -6,6 +6,7 @@ ComputedEntry (as the Materials Project's and Alexandria's, also compressed) and
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def _of_file(path: Path) -> tuple[list[Compound], Energies]:
             text = file.read()
         table = ".csv" in [suffix.lower() for suffix in path.suffixes]
         return _of_table(text) if table else _of_json(json.loads(text))
-    except (OSError, EOFError, ValueError, csv.Error) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise DataError(f"cannot read energies of {path}: {one_line(error)}") from error
 
 
@@ -97,7 +98,10 @@ def _of_folder(folder: Path) -> tuple[list[Compound], Energies]:
         kind = Energies(run["settings"]["potential"], run["settings"]["correction"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no folder that `jaxcrystal relax` wrote ({one_line(error)})") from error
-    return list(_of_rows(summary_rows(folder))), kind
+    try:
+        return list(_of_rows(summary_rows(folder))), kind
+    except ValueError as error:
+        raise DataError(f"cannot read energies of {folder}: {one_line(error)}") from error
 
 
 def _of_table(text: str) -> tuple[list[Compound], Energies]:
@@ -120,6 +124,8 @@ def _of_rows(rows: Iterable[Mapping[str, str]]) -> Iterator[Compound]:
             raise ValueError(f"row {number} has no formula, or neither energy_per_atom nor energy")
         composition = _of_elements(Composition(formula))
         energy = float(per_atom) if per_atom else float(total) / composition.num_atoms
+        if not math.isfinite(energy):
+            raise ValueError(f"row {number} has no finite energy")
         name = _first(row, _ID) or f"{formula}:{number}"
         yield Compound(name, composition, energy, row.get("converged") != "no")
 
@@ -146,7 +152,10 @@ def _of_entries(entries: list[Any]) -> tuple[list[Compound], str]:
         try:
             entry = ComputedEntry.from_dict(content)
             name = str(entry.entry_id or f"{entry.composition.reduced_formula}:{number}")
-            compounds.append(Compound(name, _of_elements(entry.composition), float(entry.energy_per_atom)))
+            energy = float(entry.energy_per_atom)
+            if not math.isfinite(energy):
+                raise ValueError("it has no finite energy")
+            compounds.append(Compound(name, _of_elements(entry.composition), energy))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"entry {number} is no ComputedEntry of pymatgen ({one_line(error)})") from error
         corrections |= {_scheme(adjustment) for adjustment in entry.energy_adjustments if adjustment.value}

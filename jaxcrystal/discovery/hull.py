@@ -88,11 +88,11 @@ def place_on_hull(compounds: Sequence[Compound], references: Sequence[Compound])
     Raises:
       DataError: the references lack an element.
     """
-    systems = {compound.name: _system(compound) for compound in compounds}
+    systems = {_system(compound) for compound in compounds}
     elements = {
         reference.composition.elements[0].symbol for reference in references if _is_element(reference)
     }
-    lacking = sorted({element for system in systems.values() for element in system} - elements)
+    lacking = sorted({element for system in systems for element in system} - elements)
     if lacking:
         raise DataError(
             f"the references have no pure {', '.join(lacking)}: a hull needs every element of the crystals"

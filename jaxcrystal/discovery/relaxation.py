@@ -186,7 +186,11 @@ def _let_go(held: Ground, settings: RelaxSettings) -> Ground:
     group = find_group(*expand_crystal(crystal)[:3], SYMPREC)
     energy = found.energy / len(species)
     stays = held.energy_per_atom - energy < _SAME_ENERGY
-    changed: dict[str, Any] = {"released": Released(stays, group, energy), "steps": held.steps + found.steps}
+    changed: dict[str, Any] = {
+        "released": Released(stays, group, energy),
+        "steps": held.steps + found.steps,
+        "converged": held.converged and found.converged,
+    }
     if not stays:
         turn = free.turn(found.q)
         ratio = np.linalg.det(free.cell(found.q).lattice) / np.linalg.det(lattice)

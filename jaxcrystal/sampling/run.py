@@ -175,7 +175,7 @@ def counts_of(candidates: Candidates, settings: RunSettings) -> dict[Shape, int]
 
 def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
     """Waits for the other processes of this job; writes the summary if the parts of all jobs are there."""
-    ours = range(total)[jax.process_index() :: jax.process_count()] if shard.count == 1 else range(0)
+    ours = shard.parts(total)[jax.process_index() :: jax.process_count()]
     while not folder.complete:
         folder.require_there()
         there = folder.parts()

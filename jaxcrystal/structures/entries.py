@@ -13,8 +13,7 @@ from jaxcrystal.io.arrays import ARRAYS_NAME, array_records
 from jaxcrystal.io.checks import atomic_numbers, checked
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.readers import Record, read, read_records
-from jaxcrystal.structures.folder import opened_source, part_folders, summary_rows
-from jaxcrystal.structures.summary import SUMMARY_NAME
+from jaxcrystal.structures.folder import opened_source, part_folders, summary_rows, table_of
 from jaxcrystal.workers import map_structures
 
 if TYPE_CHECKING:
@@ -138,7 +137,8 @@ def _summary(folder: Path) -> list[dict[str, str]] | None:
 
 def _of_samples(folder: Path, rows: list[dict[str, str]], processes: int | None) -> list[Entry]:
     found: dict[str, Record] = {}
-    missing = Record("", "error", f"in {SUMMARY_NAME}, but there is no file of it")
+    table = table_of((part_folders(folder) or [folder])[0])
+    missing = Record("", "error", f"in {table.name}, but there is no file of it")
     for name, record in _records(folder):
         if name is None:
             missing = record

@@ -56,7 +56,7 @@ def part_folders(folder: Path) -> list[Path]:
 
 def is_part(path: Path) -> bool:
     """Returns whether a part of a run is there: a finished folder that has its number as its name."""
-    summary = _table(path)
+    summary = table_of(path)
     numbered = path.name.isascii() and path.name.isdigit() and len(path.name) <= _LONGEST_NUMBER
     return numbered and summary.is_file() and summary.stat().st_size > 0
 
@@ -75,20 +75,20 @@ def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
             f"{folder} holds a run without a finished part: the command that began it goes on with it, "
             "with the same options"
         )
-    if not parts and _table(folder).is_file():
-        yield from read_summary(_table(folder))
+    if not parts and table_of(folder).is_file():
+        yield from read_summary(table_of(folder))
     for part in parts:
-        rows = read_summary(_table(part))
+        rows = read_summary(table_of(part))
         first = next(rows, None)
         if first is None:
             raise DataError(
-                f"{part} is damaged, its {_table(part).name} has no rows: without the part, the command that "
-                "wrote it makes it again"
+                f"{part} is damaged, its {table_of(part).name} has no rows: without the part, the command "
+                "that wrote it makes it again"
             )
         yield from chain([first], rows)
 
 
-def _table(folder: Path) -> Path:
+def table_of(folder: Path) -> Path:
     """Returns the file with a row for each structure, of the sampler or of `relax`."""
     return folder / (RELAXED_NAME if (folder / RELAXED_NAME).is_file() else SUMMARY_NAME)
 

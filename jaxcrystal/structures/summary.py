@@ -10,7 +10,7 @@ from typing import Literal
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.structures.finished import STATUS_WORDS, Sample
 from jaxcrystal.symmetry.supergroups import is_supergroup
-from jaxcrystal.text import aligned, csv_text
+from jaxcrystal.text import aligned, cell_text, csv_text
 
 SUMMARY_NAME = "summary.csv"
 #: Of a folder that `jaxcrystal relax` wrote, in the place of a summary.
@@ -101,7 +101,7 @@ def parse_summary(lines: Iterable[str], where: str) -> Iterator[dict[str, str]]:
             for number, row in enumerate(reader, start=1):
                 if None in row or None in row.values():
                     raise DataError(f"cannot read {where}: row {number} has not the columns of its head")
-                yield row
+                yield {name: cell_text(value) for name, value in row.items()}
     except csv.Error as error:
         raise DataError(f"cannot read {where}: {error}") from error
 
@@ -125,9 +125,9 @@ def describe(rows: Iterable[Row], max_rows: int = 16) -> tuple[str, list[str]]:
     stopped: Counter[str] = Counter()
     for row in _chained(first, rows):
         total += 1
-        valid += row["valid"] == "True"
-        groups[row["found_group"], int(row["requested_group"])] += 1
-        formulas[row["formula"]] += 1
+        valid += row.get("valid") == "True"
+        groups[row.get("found_group", ""), int(row["requested_group"])] += 1
+        formulas[row.get("formula", "")] += 1
         stopped[row["status"]] += 1
     lines = _table(first)
     if total > len(first):
@@ -188,12 +188,17 @@ def _cells(row: Row) -> tuple[str, ...]:
         row["id"],
         row["letters"],
         row["requested_group"],
-        {"0": "none", "": "-"}.get(row["found_group"], row["found_group"]),
-        *(f"{float(row[axis]):.2f}" for axis in "abc"),
-        f"{float(row['volume_per_atom']):.1f}",
-        f"{float(row['shortest_distance']):.2f}",
-        "yes" if row["valid"] == "True" else "no" if row["status"] == "ok" else row["status"],
+        {"0": "none", "": "-"}.get(group := row.get("found_group", ""), group),
+        *(_rounded(row, axis, 2) for axis in "abc"),
+        _rounded(row, "volume_per_atom", 1),
+        _rounded(row, "shortest_distance", 2),
+        {"True": "yes", "": "-"}.get(row.get("valid", ""), "no") if row["status"] == "ok" else row["status"],
     )
+
+
+def _rounded(row: Row, name: str, digits: int) -> str:
+    """Returns a number; a dash where the row has none, as rows of earlier versions may."""
+    return f"{float(row[name]):.{digits}f}" if row.get(name) else "-"
 
 
 def _in_words(status: str) -> str:

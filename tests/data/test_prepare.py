@@ -176,3 +176,15 @@ def test_numbers_that_nobody_keeps_stay_behind(tmp_path, rutile, monkeypatch) ->
         )
     prepare(tmp_path / "a.csv", tmp_path / "a.npz", processes=1, progress=False, keep=["gap"])
     assert [record.properties for record in seen] == [{"gap": 3.0, "e_above_hull": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xff", "cannot read .*rejected.csv"), (b"mine,\n", "is not a table of jaxcrystal")],
+)
+def test_a_foreign_table_is_refused_before_structures_are_read(content, words, tmp_path, monkeypatch) -> None:
+    (tmp_path / "rejected.csv").write_bytes(content)
+    monkeypatch.setattr(preparation, "_work", None)
+    with pytest.raises(DataError, match=words):
+        prepare("aflow", tmp_path / "a.npz", processes=1, progress=False)
+    assert (tmp_path / "rejected.csv").read_bytes() == content

@@ -18,7 +18,7 @@ from jaxcrystal.discovery.hull import HULL_NAME, place_on_hull, require_same, wa
 from jaxcrystal.discovery.potentials import POTENTIALS, Energies
 from jaxcrystal.discovery.references import reference_energies, write_references
 from jaxcrystal.discovery.relaxation import RelaxSettings
-from jaxcrystal.discovery.run import Work, entries_of
+from jaxcrystal.discovery.run import RelaxFolder, Work, entries_of
 from jaxcrystal.errors import DataError, RequestError
 from tests.discovery.crystals import b2, cubic
 
@@ -184,6 +184,13 @@ def test_tables(tmp_path) -> None:
         ("a.json", "{", "cannot read energies"),
         ("a.json", "3", "neither a list nor an object"),
         ("a.json", '[{"energy": 1}]', "entry 0 is no ComputedEntry"),
+        (
+            "a.json",
+            '[{"entry_id": "a", "composition": {"Cu": 1}, "energy": NaN, "correction": 0}]',
+            "entry 0 .* no finite energy",
+        ),
+        ("a.json", '{"format": "jaxcrystal-references-1"}', "cannot read energies"),
+        ("a.json", "[" * 100_000, "cannot read energies"),
         ("b.json", "", "does not exist"),
     ],
 )
@@ -203,3 +210,28 @@ def test_another_file_is_not_overwritten(tmp_path) -> None:
     (tmp_path / "mine.csv").write_text("a,b\n")
     with pytest.raises(DataError, match="is not a file of `jaxcrystal hull`"):
         write_hull(placed, Energies("emt"), tmp_path / "mine.csv")
+
+
+def test_two_crystals_of_one_name_are_both_checked() -> None:
+    twice = [Compound("same", Composition(formula), -3.0) for formula in ("CuPd", "CuAu")]
+    with pytest.raises(DataError, match="the references have no pure Pd"):
+        place_on_hull(twice, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (",-3.0", "row 2 has no formula"),
+        ("Cu,nan", "row 2 has no finite energy"),
+        ("Cu,x", "could not convert"),
+    ],
+)
+def test_damaged_rows_of_a_folder(row, words, tmp_path) -> None:
+    run = {"format": RelaxFolder.format, "settings": {"potential": "emt", "correction": "none"}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    place = tmp_path / "parts" / "00000"
+    place.mkdir(parents=True)
+    head = "id,letters,requested_group,status,formula,energy_per_atom"
+    (place / "relaxed.csv").write_text(f"{head}\na,,1,ok,Au,-3.0\nb,,1,ok,{row}\n")
+    with pytest.raises(DataError, match=f"cannot read energies of .*{words}"):
+        read_energies(tmp_path)

@@ -139,3 +139,14 @@ def test_from_python(samples) -> None:
     assert atoms.get_stress().shape == (6,)
     with pytest.raises(Exception, match="expected structures of pymatgen or ASE"):
         jc.relax(["no structure"], potential="emt")
+
+
+def test_what_has_not_settled_without_symmetry_has_not_converged() -> None:
+    """It needs steps that it does not get, though its energy is nearly that of the crystal."""
+    structure = cubic(3.6, "Cu")
+    steps = relaxed(structure).steps
+    found = relaxed(structure, free=True, max_steps=steps)
+    assert found.steps == 2 * steps
+    assert found.released.stays
+    assert not found.converged
+    assert relaxed(structure, free=True).converged

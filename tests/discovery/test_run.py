@@ -15,8 +15,9 @@ from jaxcrystal.discovery.relaxation import RelaxSettings
 from jaxcrystal.discovery.run import Work, relax_to_folder
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.convert import pymatgen_json_text
+from jaxcrystal.reports.gallery.content import gallery_content
 from jaxcrystal.structures.entries import load_entries
-from jaxcrystal.structures.folder import part_folders
+from jaxcrystal.structures.folder import part_folders, summary_rows
 from tests.discovery.crystals import cubic, some
 
 SETTINGS = RelaxSettings("emt")
@@ -182,3 +183,18 @@ def test_relax_references_and_hull_by_command(source, tmp_path, monkeypatch, cap
         assert said.out == ""
         assert words in said.err
         assert said.err.count("\n") == 1
+
+
+def test_the_gallery_measures_what_the_table_does_not_say(whole) -> None:
+    entries = load_entries(whole, 1)
+    rows = {row["id"]: row for row in summary_rows(whole)}
+    content = gallery_content(entries, rows, title="alloys")
+    keys = [column["key"] for column in content["columns"]]
+    shown = [dict(zip(keys, row, strict=True)) for row in content["rows"]]
+    assert [row["valid"] for row in shown] == [entry.structure is not None for entry in entries]
+    for row in shown:
+        if row["valid"]:
+            assert row["shortest_distance"] > 2
+            assert row["found_group"] == int(rows[row["id"]]["group_after"])
+    (error,) = (entry.error for entry in entries if entry.structure is None)
+    assert "relaxed.csv" in error

@@ -195,3 +195,16 @@ def test_jobs_by_command(tiny_model, tmp_path, capsys) -> None:
     assert "other jobs" not in said
     assert cli.main(arguments) == 0
     assert "6 crystals: " in capsys.readouterr().out
+
+
+def test_a_job_whose_part_is_removed_does_not_wait_for_it(request_, tmp_path, monkeypatch) -> None:
+    folder = sample_into(tmp_path / "run", request_, Shard(1, 2))
+    removed = folder.path / "parts" / "00000"
+    shutil.rmtree(removed)
+
+    def waits(_: float) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(module.time, "sleep", waits)
+    with pytest.raises(DataError, match=r"part 0 of .* was removed while the run was on"):
+        module._finish(folder, 5, Shard(1, 2))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError, RequestError, Status
 from jaxcrystal.sampling.sample import sample
 from jaxcrystal.structures.finished import Samples
-from jaxcrystal.structures.summary import describe, summary_csv, summary_row
+from jaxcrystal.structures.summary import describe, parse_summary, summary_csv, summary_row
 from jaxcrystal.structures.writers import (
     FORMATS,
     parse_formats,
@@ -147,3 +148,16 @@ def test_format_names() -> None:
     assert parse_formats("cif, POSCAR,cif") == ("cif", "poscar")
     with pytest.raises(RequestError, match="unknown format 'pdb': expected some of cif, extxyz"):
         parse_formats("cif,pdb")
+
+
+def test_a_summary_of_an_earlier_version_is_told(crystals) -> None:
+    """Columns that it lacks are empty, and names are what they were for a spreadsheet too."""
+    row = summary_row(crystals[0]) | {"id": "+1 or so"}
+    text = summary_csv([row, dict.fromkeys(("id", "letters", "requested_group", "status"), "1")])
+    first, second = parse_summary(text.splitlines(), "summary.csv")
+    assert first["id"] == "+1 or so"
+    lines = describe(
+        [first, {name: second[name] for name in ("id", "letters", "requested_group", "status")}]
+    )[0]
+    assert re.search(r"^1 +1 +1 +- +- +- +- +- +- +1$", lines, re.MULTILINE)
+    assert summary_csv([first, second]) == text

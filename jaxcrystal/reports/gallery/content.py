@@ -78,15 +78,15 @@ def gallery_content(
 
     Args:
       entries: what is shown, in this order.
-      summary: rows of the sampler by id; their figures are shown as they are. Structures
-        without a row are looked at here, in their conventional cell.
+      summary: rows by id; figures of the sampler are shown as they are. Structures without a row, or
+        with one of `relax`, which has other figures, are looked at here, in their conventional cell.
       screening: rows of the screening by id.
       frames: denoising by id, as `load_frames` gives it.
       title: of the page.
       left_out: structures of the source that are not among `entries`.
     """
     summary, screening, frames = summary or {}, screening or {}, frames or {}
-    known = [entry.name in summary for entry in entries]
+    known = ["shortest_distance" in summary.get(entry.name, {}) for entry in entries]
     pairs = list(zip(entries, known, strict=True))
     looks = map_structures(
         _look,
