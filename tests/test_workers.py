@@ -192,10 +192,11 @@ def stay(path: str) -> None:
 
 
 _BUSY_PARENT = """
-import sys
+import signal, sys
 from jaxcrystal.workers import map_structures
 from tests.test_workers import stay
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
     map_structures(stay, [sys.argv[1]] * 10, processes=2, chunk=1)
 """
 

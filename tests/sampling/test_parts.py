@@ -145,7 +145,11 @@ def test_a_worker_starts_no_device(request_, whole, tmp_path, monkeypatch) -> No
     monkeypatch.setattr(module, "write_part", lambda part: tasks.append(pickle.dumps(part)))
     folder = open_run(candidates[:PART_SIZE], model, tmp_path / "run", settings)
     monkeypatch.setattr(module.RunFolder, "parts", lambda self: set(range(len(tasks))))
-    monkeypatch.setattr(module.RunFolder, "finish", lambda self, parts: (self.path / "summary.csv").touch())
+
+    def finish(folder, parts) -> None:
+        (folder.path / "summary.csv").write_text("id\n")
+
+    monkeypatch.setattr(module.RunFolder, "finish", finish)
     sample_to_folder(folder, candidates[:PART_SIZE], model, settings)
     (tmp_path / "task").write_bytes(tasks[0])
     done = subprocess.run(
