@@ -14,7 +14,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from benchmarks.harness import measure
 from jaxcrystal.crystal import Crystal, pad_and_stack
 from jaxcrystal.diffusion.langevin import LangevinConfig, init, step
-from jaxcrystal.diffusion.likelihood import anneal_best
+from jaxcrystal.diffusion.search import anneal_best
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.model import Model

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from jaxcrystal.data.batches import to_crystals
     from jaxcrystal.data.dataset import Dataset
     from jaxcrystal.data.prepare import load_or_prepare, prepare
-    from jaxcrystal.diffusion.langevin import LangevinConfig
     from jaxcrystal.diffusion.schedules import NoiseSchedule
+    from jaxcrystal.diffusion.settings import LangevinConfig
     from jaxcrystal.discovery.run import relax
     from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
     from jaxcrystal.model import Model, load_model
@@ -33,7 +33,7 @@ _MODULES = {
     "Dataset": "data.dataset",
     "GraphConfig": "graph.neighbors",
     "ImageCapacity": "graph.neighbors",
-    "LangevinConfig": "diffusion.langevin",
+    "LangevinConfig": "diffusion.settings",
     "Losses": "training.step",
     "Model": "model",
     "NoiseSchedule": "diffusion.schedules",

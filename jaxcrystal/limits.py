@@ -89,6 +89,8 @@ STEPS_PER_LEVEL = Within(1, 100_000)
 #: Steps between two states that are kept, 0 for none.
 TRAJECTORY = Within(0, 10**9)
 BEST_OF = Within(1, 10_000)
+#: ε_L over σ_L².
+LATTICE_STEP = Within(0, 1000)
 #: Of the lattice; 1 is the full spread.
 TEMPERATURE = Within(0, 100)
 PROCESSES = Within(1, 1024)

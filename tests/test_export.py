@@ -15,8 +15,8 @@ import optax
 import pytest
 
 from jaxcrystal.crystal import empty, pad_and_stack
-from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.diffusion.loss import joint_loss
+from jaxcrystal.diffusion.settings import Choice, LangevinConfig
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.sampling.batches import Shape
 from jaxcrystal.sampling.programs import sampler
@@ -43,7 +43,11 @@ def rows_of(count):
 
 @pytest.mark.parametrize(("kind", "best_of"), [("constrained", 1), ("free", 3)])
 def test_the_sampler(tiny_model, kind, best_of):
-    config = LangevinConfig(tiny_model.schedule, steps_per_level=1, best_of=best_of, trajectory_every=1)
+    choices = (Choice(0.5, keep=2),)  # between its two levels
+    config = LangevinConfig(
+        tiny_model.schedule, steps_per_level=1, best_of=best_of, choices=choices, trajectory_every=1
+    )
+    assert len(config.stages) == (1 if best_of == 1 else 2)
     shape = Shape(2, CAPACITIES[kind])
     program = sampler(tiny_model.module, tiny_model.graph, config, shape, (jax.devices()[0],), best_of)
     numbers = np.zeros(4, np.uint32)

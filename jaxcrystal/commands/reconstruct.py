@@ -20,12 +20,11 @@ from jaxcrystal.commands.parser import (
     model_of,
     warn,
 )
-from jaxcrystal.limits import BATCH_SIZE, BEST_OF, COUNT, PROCESSES, STEPS_PER_LEVEL, TEMPERATURE, Within
+from jaxcrystal.commands.sampler_options import add_sampler_options, config_of
+from jaxcrystal.limits import BATCH_SIZE, COUNT, PROCESSES, Within
 
 if TYPE_CHECKING:
     from jaxcrystal.data.dataset import Dataset
-    from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.diffusion.schedules import NoiseSchedule
     from jaxcrystal.evaluation.reconstruction import Reconstruction
     from jaxcrystal.evaluation.targets import Targets
 
@@ -86,36 +85,7 @@ def add(commands: Commands) -> None:
     )
     how = parser.add_argument_group("how")
     add_model_options(how)
-    add_number(
-        *(how, "--steps-per-level", STEPS_PER_LEVEL),
-        default=20,
-        metavar="T",
-        help="Langevin steps at each noise level",
-    )
-    add_number(
-        how,
-        "--best-of",
-        BEST_OF,
-        default=1,
-        help="run N chains for each sample and keep the likeliest by the network's denoising losses",
-    )
-    add_number(
-        *(how, "--tau", TEMPERATURE),
-        type=float,
-        default=0.15,
-        metavar="TAU",
-        help="temperature of the lattice",
-    )
-    how.add_argument(
-        "--alternating", action="store_true", help="update coordinates and lattice in turn (twice the time)"
-    )
-    how.add_argument(
-        "--denoise",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="the last step subtracts the predicted noise from the coordinates, so that sites end without "
-        "random displacements",
-    )
+    add_sampler_options(how)
     add_number(
         how,
         "--batch-size",
@@ -145,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     use_all_cores()
     model = model_of(arguments)
-    config = _langevin_config(arguments, model.sampling_schedule)
+    config = config_of(arguments, model)
     if arguments.dask is not None:
         require_scheduler(arguments.dask)
     out = claim_folder(arguments.out)
@@ -209,19 +179,6 @@ def _counts(
         "refused_in_preparation": dataset.info.get("rejected", {}),
         "same_order_as_another": len(targets) - len({order.text for order in targets.orders["letters"]}),
     }
-
-
-def _langevin_config(arguments: argparse.Namespace, schedule: "NoiseSchedule") -> "LangevinConfig":
-    from jaxcrystal.diffusion.langevin import LangevinConfig
-
-    return LangevinConfig(
-        schedule,
-        steps_per_level=arguments.steps_per_level,
-        best_of=arguments.best_of,
-        lattice_temperature=arguments.tau,
-        alternating=arguments.alternating,
-        denoise=arguments.denoise,
-    )
 
 
 def _versions() -> dict[str, str]:

@@ -16,18 +16,8 @@ from jaxcrystal.commands.parser import (
     model_of,
     warn,
 )
-from jaxcrystal.limits import (
-    ATOMS,
-    BATCH_SIZE,
-    BEST_OF,
-    COUNT,
-    PART_SIZE,
-    SITES,
-    STEPS_PER_LEVEL,
-    TEMPERATURE,
-    TRAJECTORY,
-    WORKERS,
-)
+from jaxcrystal.commands.sampler_options import add_sampler_options, config_of
+from jaxcrystal.limits import ATOMS, BATCH_SIZE, COUNT, PART_SIZE, SITES, TRAJECTORY, WORKERS
 
 if TYPE_CHECKING:
     from jaxcrystal.requests.requests import Request
@@ -195,44 +185,7 @@ def add(commands: Commands) -> None:
     )
     how = parser.add_argument_group("how")
     add_model_options(how)
-    add_number(
-        how,
-        "--steps-per-level",
-        STEPS_PER_LEVEL,
-        default=20,
-        metavar="T",
-        help="Langevin steps at each of the noise levels; time is proportional to it",
-    )
-    add_number(
-        how,
-        "--best-of",
-        BEST_OF,
-        default=1,
-        help="run N chains for each crystal and keep the likeliest by the network's denoising losses; time "
-        "is proportional to it",
-    )
-    add_number(
-        how,
-        "--tau",
-        TEMPERATURE,
-        type=float,
-        metavar="TAU",
-        default=0.15,
-        help="temperature of the lattice: 0 takes the likeliest lattice, 1 the full spread",
-    )
-    how.add_argument(
-        "--alternating",
-        action="store_true",
-        help="update coordinates and lattice in turn, each with its own evaluation of the network "
-        "(twice the time)",
-    )
-    how.add_argument(
-        "--denoise",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="the last step subtracts the predicted noise from the coordinates, so that sites end without "
-        "random displacements",
-    )
+    add_sampler_options(how)
     add_number(
         how,
         "--batch-size",
@@ -273,7 +226,6 @@ def run(arguments: argparse.Namespace) -> int:
         use_all_cores()
     import jax
 
-    from jaxcrystal.diffusion.langevin import LangevinConfig
     from jaxcrystal.requests.candidates import make_candidates
     from jaxcrystal.requests.requests import make_plan
     from jaxcrystal.sampling.run import RunSettings, counts_of, open_run, sample_to_folder
@@ -283,18 +235,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = model_of(arguments)
     require_conditions(model, list(cond))
-    try:
-        config = LangevinConfig(
-            model.sampling_schedule,
-            steps_per_level=arguments.steps_per_level,
-            best_of=arguments.best_of,
-            lattice_temperature=arguments.tau,
-            alternating=arguments.alternating,
-            denoise=arguments.denoise,
-            trajectory_every=arguments.trajectory,
-        )
-    except ValueError as error:
-        raise RequestError(str(error)) from error
+    config = config_of(arguments, model, arguments.trajectory)
     plan = make_plan(requests, model.letters, arguments.seed)
     candidates = make_candidates(plan.orders, plan.counts, model.letters, arguments.seed, cond)
     check: GroupCheck = "none" if arguments.no_audit else "strict" if arguments.strict else "usual"

@@ -11,8 +11,7 @@ The sampler is a pure `init` and `step` of one structure, for a `scan` of one's 
 loop of a batch.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +19,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from jaxcrystal.config import Checked
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import start
-from jaxcrystal.diffusion.schedules import NoiseSchedule
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.errors import Status, flag_if
-from jaxcrystal.limits import BEST_OF, STEPS_PER_LEVEL, TEMPERATURE, TRAJECTORY, Within
 from jaxcrystal.score import NoisePrediction, ScoreFn
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params, opened
 from jaxcrystal.symmetry.subspaces import (
@@ -38,43 +35,6 @@ from jaxcrystal.vectors import turn
 
 #: Å; sampled lengths are kept above this.
 MIN_LENGTH = 1.8
-
-
-@dataclass(frozen=True)
-class LangevinConfig(Checked):
-    """Settings of the sampler.
-
-    Attributes:
-      schedule: noise levels.
-      steps_per_level: T.
-      coord_step: ε_X over σ_X².
-      lattice_step: ε_L over σ_L².
-      lattice_temperature: τ, factor of the lattice noise.
-      alternating: update coordinates, evaluate again, update the lattice.
-      denoise: the very last step takes the predicted noise out of the coordinates,
-        X ← X - σ_X ε̂_X, and leaves the lattice.
-      trajectory_every: keep every n-th state; 0: only the last.
-      best_of: chains of each structure, of which `likelihood.anneal_best` keeps the likeliest;
-        `anneal` runs one.
-    """
-
-    schedule: NoiseSchedule = NoiseSchedule()
-    steps_per_level: Annotated[int, STEPS_PER_LEVEL] = 20
-    coord_step: Annotated[float, Within(0, 1000)] = 1.0
-    lattice_step: Annotated[float, Within(0, 1000)] = 0.1
-    lattice_temperature: Annotated[float, TEMPERATURE] = 0.15
-    alternating: bool = False
-    denoise: bool = True
-    trajectory_every: Annotated[int, TRAJECTORY] = 0
-    best_of: Annotated[int, BEST_OF] = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        total = self.schedule.levels * self.steps_per_level
-        if self.trajectory_every and total % self.trajectory_every:
-            raise ValueError(
-                f"trajectory_every is {self.trajectory_every}; it must divide the {total} steps in all"
-            )
 
 
 class LangevinState(NamedTuple):
@@ -90,6 +50,7 @@ class LangevinState(NamedTuple):
         NaN if that overflowed.
       num_cut: [] sites at which the cut at K neighbours acted there.
       reduction: [3, 3] of the cell there, with which the next neighbour search starts.
+      estimate: [max_nodes, 3] the coordinates there with the predicted noise taken out.
     """
 
     crystal: Crystal
@@ -98,6 +59,7 @@ class LangevinState(NamedTuple):
     scores: Float[Array, "*batch 2"]
     num_cut: Int[Array, "*batch"]
     reduction: Float[Array, "*batch 3 3"]
+    estimate: Float[Array, "*batch max_nodes 3"]
 
 
 class Annealed(NamedTuple):
@@ -116,7 +78,8 @@ def init(key: Array, template: Crystal) -> LangevinState:
     """Draws the start of one structure; coordinates of `template` anchor the subspaces."""
     dtype = template.lattice_params.dtype
     nothing = jnp.zeros(2, dtype), jnp.int32(0), jnp.eye(3, dtype=dtype)
-    return LangevinState(start(key, template), template.frac_coords, jnp.int32(0), *nothing)
+    crystal, anchor = start(key, template), template.frac_coords
+    return LangevinState(crystal, anchor, jnp.int32(0), *nothing, crystal.frac_coords)
 
 
 def step(
@@ -129,6 +92,7 @@ def step(
     *,
     denoise: bool | Array = False,
     evaluate_only: bool | Array = False,
+    lattice_step: float | Array | None = None,
 ) -> LangevinState:
     """One iteration for one structure at one noise level.
 
@@ -141,6 +105,7 @@ def step(
       cond: conditions of this structure, a pytree of arrays that the network gets.
       denoise: take the predicted noise of the coordinates out instead.
       evaluate_only: move nothing, and only note the size of the scores.
+      lattice_step: ε_L over σ_L²; None: that of the settings.
     """
     crystal = state.crystal
     # One draw, the lattice's first: that of a site does not depend on the padding after it.
@@ -151,17 +116,19 @@ def step(
     # Noise is unit noise of all coordinates here: `move_by` keeps each site in its subspace, and
     # `change_lattice` the lattice in its family.
     displacement = jnp.sqrt(coord_step) * random[2:] - 0.5 * coord_step / sigma[0] * noise.coords
-    moved = move_by(state, jnp.where(denoise, -sigma[0] * noise.coords, displacement))
+    estimate = move_by(state, -sigma[0] * noise.coords).frac_coords
+    moved = move_by(state, displacement)
+    moved = moved._replace(frac_coords=jnp.where(denoise, estimate, moved.frac_coords))
     if config.alternating:
         noise = score(moved, sigma, cond, noise.reduction)
         status = status | noise.status
-    lattice_step = config.lattice_step * sigma[1] ** 2
+    lattice_step = (config.lattice_step if lattice_step is None else lattice_step) * sigma[1] ** 2
     change = config.lattice_temperature * jnp.sqrt(lattice_step) * random[:2].reshape(6)
     change = change - 0.5 * lattice_step / sigma[1] * noise.lattice
     updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
     crystal, status, scores = _freeze_if_bad(state, updated, status, scores, evaluate_only)
     reduction = state.reduction if noise.reduction is None else noise.reduction
-    return LangevinState(crystal, state.anchor, status, scores, num_cut, reduction)
+    return LangevinState(crystal, state.anchor, status, scores, num_cut, reduction, estimate)
 
 
 def anneal(
@@ -180,22 +147,54 @@ def anneal(
       config: sampler settings.
       cond: [batch] conditions of each structure.
     """
+    begun = begin(keys, templates, config)
+    last = config.num_steps + 1
+    found = advance(keys, begun, score, config, cond, 1, last)
+    return found._replace(trajectory=found.trajectory if config.trajectory_every else None)
+
+
+def begin(keys: Array, templates: Crystal, config: LangevinConfig) -> Annealed:
+    """Draws the starts of a batch; of the trajectory there is room for its frames, or for none."""
     state = jax.vmap(init)(jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys), templates)
-    sigmas = jnp.repeat(config.schedule.sigmas(templates.frac_coords.dtype), config.steps_per_level, axis=0)
-    steps = jnp.arange(1, sigmas.shape[0] + 1)
+    every = config.trajectory_every
+    frames = config.num_steps // every if every else 0
+    trajectory = jax.tree.map(lambda leaf: jnp.zeros((frames, *leaf.shape), leaf.dtype), state.crystal)
+    return Annealed(state, trajectory)
 
-    every, total = config.trajectory_every, len(sigmas)
-    frames = jnp.zeros(total // every if every else 0, templates.species.dtype)
-    trajectory = jax.tree.map(lambda leaf: jnp.zeros((*frames.shape, *leaf.shape), leaf.dtype), state.crystal)
 
-    def body(carry: Any, inputs: tuple[Array, Array]) -> tuple[Any, None]:
+def advance(
+    keys: Array,
+    annealed: Annealed,
+    score: ScoreFn,
+    config: LangevinConfig,
+    cond: Any,
+    first: int | Int[Array, ""],
+    last: int | Int[Array, ""],
+) -> Annealed:
+    """Takes a batch through some steps of its path, which count from 1.
+
+    The step after the last of the path is the evaluation of the final structure.
+
+    Args:
+      keys: [batch].
+      annealed: of `begin`, or of the steps before.
+      score, config, cond: see `anneal`.
+      first, last: of the steps.
+    """
+    every, total = config.trajectory_every, config.num_steps
+    dtype = annealed.state.crystal.frac_coords.dtype
+    sigmas, lattice_steps = config.sigmas(dtype), jnp.asarray(config.lattice_steps(), dtype)
+
+    def body(number: Array, carry: Annealed) -> Annealed:
         state, trajectory = carry
-        number, sigma = inputs
+        # The evaluation at the end is one more turn of the loop: the network is compiled once.
+        index = jnp.minimum(number, total) - 1
+        sigma, lattice_step = sigmas[index], lattice_steps[index]
         denoise, evaluate_only = config.denoise & (number == total), number > total
 
         def one(key: Array, state: LangevinState, cond: Any) -> LangevinState:
             key = jax.random.fold_in(key, number)
-            how = {"denoise": denoise, "evaluate_only": evaluate_only}
+            how = {"denoise": denoise, "evaluate_only": evaluate_only, "lattice_step": lattice_step}
             return step(key, state, score, sigma, config, cond, **how)
 
         state = jax.vmap(one)(keys, state, cond)
@@ -205,12 +204,9 @@ def anneal(
             trajectory = jax.tree.map(
                 lambda kept, leaf: kept.at[frame].set(leaf, mode="drop"), trajectory, state.crystal
             )
-        return (state, trajectory), None
+        return Annealed(state, trajectory)
 
-    # The evaluation at the end is one more turn of the loop: the network is compiled once.
-    inputs = jnp.append(steps, total + 1), jnp.concatenate([sigmas, sigmas[-1:]])
-    (state, trajectory), _ = jax.lax.scan(body, (state, trajectory), inputs)
-    return Annealed(state, trajectory if every else None)
+    return jax.lax.fori_loop(first, last + 1, body, annealed)
 
 
 def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> Crystal:

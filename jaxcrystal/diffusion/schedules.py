@@ -13,8 +13,8 @@ from jaxtyping import Float
 from jaxcrystal.config import Checked
 from jaxcrystal.limits import Within
 
-#: Å, or units of the lattice parameters.
-_SIGMA = Within(0, 1000, above=True)
+#: Of σ: Å, or units of the lattice parameters.
+SIGMA = Within(0, 1000, above=True)
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class NoiseSchedule(Checked):
       levels: F.
     """
 
-    coords_max: Annotated[float, _SIGMA] = 1.5
-    coords_min: Annotated[float, _SIGMA] = 0.02
-    lattice_max: Annotated[float, _SIGMA] = 6.0
-    lattice_min: Annotated[float, _SIGMA] = 0.31623
+    coords_max: Annotated[float, SIGMA] = 1.5
+    coords_min: Annotated[float, SIGMA] = 0.02
+    lattice_max: Annotated[float, SIGMA] = 6.0
+    lattice_min: Annotated[float, SIGMA] = 0.31623
     levels: Annotated[int, Within(2, 10_000)] = 10
 
     def __post_init__(self) -> None:

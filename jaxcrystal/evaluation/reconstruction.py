@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.evaluation.matching import (
     best_distances,
     lattice_errors,

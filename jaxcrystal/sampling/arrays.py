@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxcrystal.crystal import pad_and_stack
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate

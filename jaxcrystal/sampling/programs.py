@@ -14,9 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcrystal.background import Background
 from jaxcrystal.cache import keep_programs
 from jaxcrystal.crystal import Crystal, empty, pad_and_stack
-from jaxcrystal.diffusion.langevin import LangevinConfig
-from jaxcrystal.diffusion.likelihood import anneal_best
 from jaxcrystal.diffusion.noise import start
+from jaxcrystal.diffusion.search import anneal_best
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
 from jaxcrystal.graph.neighbors import GraphConfig
@@ -69,7 +69,7 @@ class Programs:
         self._rows: dict[Shape, int] = {}
         self._chains: dict[Shape, int] = {}
         wanted = defaultdict(lambda: LADDER[-1], todo) if counts is None else counts
-        self._rows_for = lambda shape: rows_for(model, shape, devices[0], wanted[shape], config.best_of)
+        self._rows_for = lambda shape: rows_for(model, shape, devices[0], wanted[shape])
         for shape in todo:
             self._settle(shape)
         batches = (-(-count // self._rows[shape]) for shape, count in todo.items())
@@ -142,27 +142,27 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def rows_for(model: Model, shape: Shape, device: jax.Device, count: int, chains: int = 1) -> tuple[int, int]:
+def rows_for(model: Model, shape: Shape, device: jax.Device, count: int) -> tuple[int, int]:
     """Returns how many structures of one shape are computed together on a device, a step of `LADDER`.
 
-    So many as hold all that are wanted, or as the device takes with all their chains, or half of
-    these where far fewer rows are left empty then. It does not depend on the number of devices, so that a
-    structure does not.
+    So many as hold all that are wanted, or as the device takes, or half of these where far fewer rows are
+    left empty then. Chains are computed at once where there are few structures only: those that are chosen
+    on the way would leave the device with little to do. It does not depend on the number of devices, so
+    that a structure does not.
 
     Args:
       model: whose network it is.
       shape: of the structures.
       device: one of those that compute them.
       count: structures of this shape in the whole run.
-      chains: of each structure.
     Returns:
-      The structures, and the most chains that the device takes at once.
+      The structures, and the most chains of any that the device takes at once.
     """
     if device.platform == "cpu":
         most = min(_BUSY_ROWS, _BUSY_SITES // shape.max_nodes)
     else:
         most = rows_in_memory(model, shape, LADDER[-1], device.memory_stats() or {})
-    fitting = [rows for rows in LADDER if rows <= max(1, most // chains)]
+    fitting = [rows for rows in LADDER if rows <= max(1, most)]
     if count <= fitting[-1]:
         return next(rows for rows in fitting if rows >= count), max(1, most)
     computed = {rows: -(-count // rows) * rows for rows in fitting[-2:]}

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.errors import DataError
 from jaxcrystal.model import Model

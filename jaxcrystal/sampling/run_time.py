@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidates
@@ -54,21 +54,15 @@ def describe_work(
     devices = jax.local_devices()
     # Nearly every parameter is a weight of a dense layer and is used once for each edge.
     per_edge = 2.0 * count_params(model.params)
-    steps = config.schedule.levels * config.steps_per_level * (2 if config.alternating else 1)
-    steps *= config.best_of
     operations, used = 0.0, 1
     for shape, members in shapes.items():
         number = round(len(members) * len(candidates) / len(some))
-        rows = (
-            batch_size
-            or rows_for(
-                model, shape, devices[0], counts[shape] if counts is not None else number, config.best_of
-            )[0]
-        )
+        wanted = counts[shape] if counts is not None else number
+        rows = batch_size or rows_for(model, shape, devices[0], wanted)[0]
         sharing = min(len(devices), -(-number // rows))
         rows, used = rows * sharing, max(used, sharing)
         padded = -(-number // rows) * rows
-        operations += padded * shape.max_nodes * model.graph.max_neighbors * per_edge * steps
+        operations += padded * shape.max_nodes * model.graph.max_neighbors * per_edge * config.evaluations
     sampling = operations / (_EFFICIENCY * _product_rate() * used * processes)
     compiling = _COMPILATION * len(shapes) / max(1, min(num_cpus(), len(shapes)))
     orders = candidates.drawn_orders()

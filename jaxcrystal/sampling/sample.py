@@ -1,11 +1,11 @@
 """Samples from Python: a group with sites, a formula, or orders in; finished crystals out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.presets import changed, make_config
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model, load_model
 from jaxcrystal.requests.candidates import Cond, make_candidates
@@ -29,6 +29,7 @@ def sample(
     letters: str = "auto",
     steps_per_level: int | None = None,
     best_of: int | None = None,
+    preset: str | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     cond: Cond | None = None,
@@ -46,6 +47,7 @@ def sample(
     letters: str = "auto",
     steps_per_level: int | None = None,
     best_of: int | None = None,
+    preset: str | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     cond: Cond | None = None,
@@ -62,6 +64,7 @@ def sample(
     letters: str = "auto",
     steps_per_level: int | None = None,
     best_of: int | None = None,
+    preset: str | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     cond: Cond | None = None,
@@ -81,9 +84,11 @@ def sample(
         drawn with it and on however many devices, on one machine and with one batch size.
       letters: for numbers of sites: `auto` draws Wyckoff letters as similar elements have them in
         the training data, `free` lets every site move in three dimensions.
-      steps_per_level: Langevin steps at each noise level.
-      best_of: chains run for each crystal, of which the likeliest is kept; time is proportional.
-      config: all settings of the sampler; by default those that go with the model.
+      steps_per_level: Langevin steps at each noise level, in place of the preset's.
+      best_of: chains begun for each crystal, of which the likeliest is kept, in place of the preset's.
+      preset: how much to spend on each crystal: `fast`, `default`, `thorough` or `paper`; see
+        `diffusion.presets`.
+      config: all settings of the sampler, in place of a preset.
       batch_size: structures computed together on each device (all local ones are used; see
         `environment.use_all_cores` for CPUs), by default what suits it; changes results by
         rounding only.
@@ -100,7 +105,7 @@ def sample(
     groups = [space_group] if isinstance(space_group, int | str) else list(space_group)
     orders = [make_order(group, sites, letters) for group in groups]
     model = model if isinstance(model, Model) else load_model(model)
-    config = _changed(config, model, steps_per_level=steps_per_level, best_of=best_of)
+    config = _config(config, model, preset, steps_per_level=steps_per_level, best_of=best_of)
     counts = [count] * len(orders)
     return sample_orders(orders, counts, model, seed, config, batch_size, progress, cond=cond, arrays=arrays)
 
@@ -117,6 +122,7 @@ def sample_formula(
     model: Model | str | Path | None = None,
     seed: int = 0,
     best_of: int | None = None,
+    preset: str | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     cond: Cond | None = None,
@@ -135,6 +141,7 @@ def sample_formula(
     model: Model | str | Path | None = None,
     seed: int = 0,
     best_of: int | None = None,
+    preset: str | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     cond: Cond | None = None,
@@ -152,6 +159,7 @@ def sample_formula(
     model: Model | str | Path | None = None,
     seed: int = 0,
     best_of: int | None = None,
+    preset: str | None = None,
     config: LangevinConfig | None = None,
     batch_size: int | None = None,
     cond: Cond | None = None,
@@ -170,8 +178,7 @@ def sample_formula(
       at_most: structures of one assignment of letters; None for any number.
       model: see `sample`, as for the rest.
       seed: of the draw.
-      best_of: chains run for each crystal, of which the likeliest is kept.
-      config: of the sampler.
+      best_of, preset, config: see `sample`.
       batch_size: structures computed together on each device.
       cond: conditions, for a model that was trained with them.
       progress: show a bar with structures/s.
@@ -191,7 +198,7 @@ def sample_formula(
         count=count,
     )
     plan = make_plan([request], model.letters, seed)
-    config = _changed(config, model, best_of=best_of)
+    config = _config(config, model, preset, best_of=best_of)
     return sample_orders(
         plan.orders, plan.counts, model, seed, config, batch_size, progress, cond=cond, arrays=arrays
     )
@@ -263,10 +270,12 @@ def sample_orders(
     return Samples([results[place] for place in range(len(candidates))])
 
 
-def _changed(config: LangevinConfig | None, model: Model, **settings: int | None) -> LangevinConfig:
-    """Returns the settings of the sampler with those on top that are given."""
-    given = {name: value for name, value in settings.items() if value is not None}
-    try:
-        return replace(config or LangevinConfig(model.sampling_schedule), **given)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise RequestError(str(error)) from error
+def _config(
+    config: LangevinConfig | None, model: Model, preset: str | None, **settings: int | None
+) -> LangevinConfig:
+    """Returns the settings of the sampler, or of a preset, with those on top that are given."""
+    if config is None:
+        return make_config(model.sampling_schedule, preset, **settings)
+    if preset is not None:
+        raise RequestError("config and preset are both given: a preset is a config of its own")
+    return changed(config, **settings)

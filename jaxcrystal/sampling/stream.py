@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.presets import make_config
+from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model
@@ -96,7 +97,7 @@ def sample_batches(
     if not random_start:
         require_conditions(model, [name for name, _ in first[0].cond])
         warn_of_unseen(list(dict.fromkeys(candidate.order for candidate in first)), model)
-    config = config or LangevinConfig(model.sampling_schedule)
+    config = config or make_config(model.sampling_schedule)
     return _batches(waiting, model, seed, config, batch_size, random_start, counts, on_device, tables)
 
 

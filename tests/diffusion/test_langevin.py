@@ -335,6 +335,7 @@ def test_padding_changes_a_step_by_rounding_only(sampling):
             begun.scores,
             begun.num_cut,
             begun.reduction,
+            jnp.pad(begun.estimate, [(0, 3), (0, 0)]),
         )
         assert crystal.node_mask.sum() == 2
         small = one_step(_network(2), params, key, begun, sigma, SHORT)

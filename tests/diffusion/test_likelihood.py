@@ -1,4 +1,4 @@
-"""The likeliest of several chains: the bound that tells, and what is kept."""
+"""The bound on the likelihood that tells which of several chains is the likeliest."""
 
 from functools import partial
 
@@ -7,14 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.langevin import LangevinConfig, anneal
-from jaxcrystal.diffusion.likelihood import anneal_best, likelihood_bound
+from jaxcrystal.diffusion.likelihood import likelihood_bound
 from jaxcrystal.diffusion.schedules import NoiseSchedule
-from jaxcrystal.errors import Status
 from jaxcrystal.symmetry.lattice import free_params, lattice_matrix
-from tests.crystals import make_crystal, pad, prediction, stack, to_device
+from tests.crystals import make_crystal, pad, prediction, to_device
 
-OK = jnp.int32(0)
 RIGHT = np.full(3, 90.0)
 SCHEDULE = NoiseSchedule(1.0, 0.05, 1.0, 0.1, levels=4)
 
@@ -86,68 +83,3 @@ def test_padding_does_not_count(x64):
     cubic = kinds()[2]
     small, large = (bound(silent, jax.random.key(1), to_device(c)) for c in (cubic, pad(cubic, 5)))
     assert small == pytest.approx(large)
-
-
-# Chains
-
-
-def restless(crystal, sigma, cond=None, reduction=None):
-    wave = jnp.sin(37.0 * crystal.frac_coords[..., ::-1] + jnp.arange(3.0)) * 3.0
-    return prediction(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0))
-
-
-def failing(crystal, sigma, cond=None, reduction=None):
-    """Overflows at the last levels in half of the cell."""
-    there = (crystal.frac_coords[0, 0] % 1.0 < 0.5) & (sigma[0] < 0.2)
-    return restless(crystal, sigma)._replace(status=jnp.where(there, jnp.int32(int(Status.IMAGES)), OK))
-
-
-run = jax.jit(anneal, static_argnames=("score", "config"))
-run_best = jax.jit(anneal_best, static_argnames=("score", "config"))
-
-
-def batch(count):
-    keys = jax.vmap(lambda n: jax.random.fold_in(jax.random.key(3), n))(jnp.arange(count))
-    return keys, to_device(stack([kinds()[0]] * count))
-
-
-def settings(**changes):
-    return LangevinConfig(SCHEDULE, steps_per_level=3, **changes)
-
-
-def test_the_likeliest_of_the_chains_is_kept(x64):
-    """Three chains one by one, and the one of least bound for each structure; its path, where it is kept.
-
-    In double precision, since the waves magnify how two programs round.
-    """
-    keys, templates = batch(16)
-    alone, paths, bounds = [], [], []
-    for number in range(3):
-        chain = (
-            keys
-            if number == 0
-            else jax.vmap(lambda k, n=number: jax.random.fold_in(k, np.uint32(2**32 - 1 - n)))(keys)
-        )
-        state, trajectory = run(chain, templates, restless, settings(trajectory_every=3))
-        alone.append(np.asarray(state.crystal.frac_coords))
-        paths.append(np.asarray(trajectory.frac_coords))
-        noise = jax.vmap(lambda key: jax.random.fold_in(key, np.uint32(2**32 - 1)))(keys)
-        bounds.append(np.asarray(jax.vmap(bound, (None, 0, 0))(restless, noise, state.crystal)))
-    chosen = np.argmin(bounds, axis=0)
-    assert set(chosen) == {0, 1, 2}
-    rows = np.arange(16)
-    for every in (0, 3):
-        best, path = run_best(keys, templates, restless, settings(best_of=3, trajectory_every=every))
-        assert np.allclose(best.crystal.frac_coords, np.stack(alone)[chosen, rows], atol=1e-9)
-        assert (path is None) == (every == 0)
-    kept = np.stack(paths)[chosen, :, rows].swapaxes(0, 1)
-    assert np.allclose(path.frac_coords, kept, atol=1e-9)
-
-
-def test_a_chain_that_was_stopped_loses():
-    keys, templates = batch(64)
-    one, _ = run_best(keys, templates, failing, settings())
-    best, _ = run_best(keys, templates, failing, settings(best_of=8))
-    assert 10 < np.count_nonzero(one.status) < 54
-    assert np.count_nonzero(best.status) <= 2
-    assert not np.isnan(best.crystal.frac_coords).any()
