@@ -46,17 +46,7 @@ def sample_arguments(model_folder, tmp_path):
     def make(*more: str, sites: tuple[str, ...] = ("--sites", "Ba=1,Ti=1,O=1"), group: str = "221"):
         return [
             *("sample", "--space-group", group, *sites, "--count", "3", "--steps-per-level", "2"),
-            *(
-                "--best-of",
-                "1",
-                "--model",
-                str(model_folder),
-                "--out",
-                str(tmp_path / "out"),
-                "--batch-size",
-                "4",
-                *more,
-            ),
+            *("--model", str(model_folder), "--out", str(tmp_path / "out"), "--batch-size", "4", *more),
         ]
 
     return make
@@ -236,7 +226,7 @@ def test_sample_from_a_file_of_orders(model_folder, tmp_path, capsys) -> None:
         '[[order]]\nspace_group = [221, 225]\nwyckoff = {Ba = "a", Ti = "b", O = "c"}\ncount = 2\n'
     )
     command = ["sample", str(orders), "--model", str(model_folder), "--out", str(tmp_path / "out")]
-    command += ["--steps-per-level", "2", "--best-of", "1", "--batch-size", "4", "--tau", "0.1"]
+    command += ["--steps-per-level", "2", "--batch-size", "4", "--tau", "0.1"]
     assert cli.main(command) == 0
     assert [row["requested_group"] for row in read_summary(tmp_path / "out")] == ["221"] * 2 + ["225"] * 2
     capsys.readouterr()
@@ -412,16 +402,7 @@ def test_installed_command_reconstructs(model_folder, tmp_path) -> None:
         structure.to(str(tmp_path / "known" / f"{name}.cif"))
     out = tmp_path / "found"
     arguments = ["reconstruct", "--targets", str(tmp_path / "known"), "--model", str(model_folder)]
-    arguments += [
-        "--samples-per-target",
-        "2",
-        "--steps-per-level",
-        "2",
-        "--best-of",
-        "1",
-        "--batch-size",
-        "8",
-    ]
+    arguments += ["--samples-per-target", "2", "--steps-per-level", "2", "--batch-size", "8"]
     done = run(*arguments, "--given", "letters", "--out", str(out))
     assert done.returncode == 0, done.stderr
 

@@ -64,8 +64,6 @@ SAMPLE = [
     "2",
     "--steps-per-level",
     "1",
-    "--best-of",
-    "1",
 ]
 
 
@@ -113,14 +111,9 @@ def test_a_network_of_ones_own_from_python(folder) -> None:
     model = jc.load_model("run", module=kind)
     assert (model.module.width, model.module.cutoff) == (5, 5.0)
     assert dict(model.network.settings)["width"] == 5
-    found = jc.sample(225, {"Na": "a", "Cl": "b"}, 2, model=model, steps_per_level=1, best_of=1)
+    found = jc.sample(225, {"Na": "a", "Cl": "b"}, 2, model=model, steps_per_level=1)
     again = jc.sample(
-        225,
-        {"Na": "a", "Cl": "b"},
-        2,
-        model=jc.load_model("run", module=f"{folder}:Tiny"),
-        steps_per_level=1,
-        best_of=1,
+        225, {"Na": "a", "Cl": "b"}, 2, model=jc.load_model("run", module=f"{folder}:Tiny"), steps_per_level=1
     )
     np.testing.assert_array_equal(found[1].lattice, again[1].lattice)
     with pytest.raises(DataError, match=r"do not fit the network Tiny: .* has the shape"):
@@ -140,7 +133,7 @@ def test_a_condition(folder) -> None:
     assert model.conditions == ("sites",)
     salt = (225, {"Na": "a", "Cl": "b"}, 2)
     one, other, each = (
-        jc.sample(*salt, model=model, cond={"sites": told}, steps_per_level=1, best_of=1)
+        jc.sample(*salt, model=model, cond={"sites": told}, steps_per_level=1)
         for told in (2.0, 50.0, [2.0, 50.0])
     )
     assert not np.array_equal(one[0].lattice, other[0].lattice)
@@ -152,9 +145,9 @@ def test_a_condition(folder) -> None:
         ({"sites": np.nan}, "finite"),
     ):
         with pytest.raises(RequestError, match=said):
-            jc.sample(*salt, model=model, cond=wrong, steps_per_level=1, best_of=1)
+            jc.sample(*salt, model=model, cond=wrong, steps_per_level=1)
     with pytest.raises(RequestError, match="takes no conditions"):
-        jc.sample(*salt, cond={"sites": 2.0}, steps_per_level=1, best_of=1)
+        jc.sample(*salt, cond={"sites": 2.0}, steps_per_level=1)
     with pytest.raises(DataError, match="has no column 'gap'"):
         jc.train(jc.config.load(jc.TrainConfig, "run.toml", ["data.cond=gap", "out=other"]), module=kind)
 

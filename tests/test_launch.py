@@ -141,8 +141,7 @@ def test_slurm_array_samples(tmp_path, stand_ins, tiny_model) -> None:
     environment = stand_ins | {"PATH": path, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
     tiny_model.save(tmp_path / "model")
     words = ["--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "6", "--part-size", "2"]
-    words += ["--model", tmp_path / "model", "--steps-per-level", "2", "--best-of", "1"]
-    words += ["--batch-size", "2", "--out"]
+    words += ["--model", tmp_path / "model", "--steps-per-level", "2", "--batch-size", "2", "--out"]
     for job in ("2", "1"):
         task = environment | {"SLURM_ARRAY_TASK_ID": job, "SLURM_JOB_ID": job}
         done = launch("slurm_array.sh", 2, *words, tmp_path / "run", environment=task)

@@ -70,7 +70,6 @@ def test_installed_command_prints_its_help(installed: Path) -> None:
 
 
 def test_installed_command_samples_with_its_own_model(installed: Path, tmp_path: Path) -> None:
-    order = ["--space-group", "221", "--sites", "Cs=1,Cl=1", "--count", "2"]
-    order += ["--steps-per-level", "1", "--best-of", "1"]
+    order = ["--space-group", "221", "--sites", "Cs=1,Cl=1", "--count", "2", "--steps-per-level", "1"]
     _outside(installed, installed / "bin" / "jaxcrystal", "sample", *order, "--out", tmp_path / "out")
     assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) == 3

@@ -155,10 +155,10 @@ def run_small(words: list[str]) -> int:
         return cli.main([*arguments, "--plan"])
     if name == "sample":
         arguments[arguments.index("--count") + 1] = "1"
-        arguments += ["--steps-per-level", "1", "--best-of", "1"]
+        arguments += ["--steps-per-level", "1"]
     if name == "reconstruct":
         arguments[arguments.index("--samples-per-target") + 1] = "1"
-        arguments += ["--max-targets", "1", "--given", "letters", "--steps-per-level", "1", "--best-of", "1"]
+        arguments += ["--max-targets", "1", "--given", "letters", "--steps-per-level", "1"]
         arguments += ["--model", "runs/mine"]  # whose programs are quicker to make
     return cli.main(arguments)
 
@@ -177,7 +177,7 @@ def test_commands_of_the_readme_run(folder) -> None:
 def test_python_of_the_readme_runs(folder, monkeypatch) -> None:
     script = "\n".join(blocks("README.md", "python"))
     assert script.count("count=64") == 1
-    script = script.replace("count=64", "count=1, steps_per_level=1, best_of=1")
+    script = script.replace("count=64", "count=1, steps_per_level=1")
     monkeypatch.chdir(folder)
     found: dict[str, Any] = {}
     exec(script, found)

@@ -7,17 +7,13 @@ from jaxcrystal.diffusion.schedules import SCHEDULES, NoiseSchedule
 from jaxcrystal.diffusion.settings import Choice, LangevinConfig
 from jaxcrystal.errors import RequestError
 
-# Many short chains and a choice among them find more than one long chain does. Modes are decided above 0.2 Å;
-# below, two steps a level are enough to tell which chain is the likeliest, and only that one needs more.
-_SHORT = {"steps_per_level": 5, "lattice_step": 0.4}
-_FEW_BELOW = Choice(0.2, steps_per_level=2)
 #: What each sets; levels are the model's own. What they give and cost: `docs/guide.md`, "How much to spend".
-#: `paper` is Algorithm 1 with the levels and steps of the paper's code.
+#: `fast` has fewer steps where modes are not decided any more; `paper` is Algorithm 1 with the levels and
+#: steps of the paper's code.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps_per_level": 9, "lattice_step": 0.2, "choices": (Choice(0.2, steps_per_level=3),)},
-    "default": _SHORT
-    | {"best_of": 4, "choices": (_FEW_BELOW, Choice(0.1, 1, steps_per_level=10)), "bound_draws": 1},
-    "thorough": _SHORT | {"best_of": 16, "choices": (_FEW_BELOW, Choice(0.1, 4, steps_per_level=10))},
+    "default": {},
+    "thorough": {"steps_per_level": 5, "lattice_step": 0.4, "best_of": 14},
     "paper": {"schedule": SCHEDULES["paper"], "steps_per_level": 60, "denoise": False},
 }
 DEFAULT = "default"

@@ -290,7 +290,7 @@ def test_command(folder, tiny, tmp_path, capsys, caplog) -> None:
     arguments = [
         *("reconstruct", "--targets", str(folder), "--out", str(out), "--model", str(tmp_path / "model")),
         *("--samples-per-target", "2", "--steps-per-level", "2", "--max-sites", "2", "--processes", "1"),
-        *("--min-space-group", "16", "--best-of", "1"),
+        *("--min-space-group", "16"),
         *("--given", "letters", "--batch-size", "8", "--format", "json,extxyz"),
     ]
     assert cli.main(arguments) == 0

@@ -101,16 +101,7 @@ def test_command_draws_from_a_file(simple, tiny_model, tmp_path, capsys) -> None
     tiny_model.save(tmp_path / "model")
     simple.save(tmp_path / "simple.npz")
     command = ["sample", "--like", str(tmp_path / "simple.npz"), "--letters", "given", "--count", "6"]
-    command += [
-        "--steps-per-level",
-        "1",
-        "--best-of",
-        "1",
-        "--batch-size",
-        "4",
-        "--model",
-        str(tmp_path / "model"),
-    ]
+    command += ["--steps-per-level", "1", "--batch-size", "4", "--model", str(tmp_path / "model")]
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
     with (tmp_path / "out" / "summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

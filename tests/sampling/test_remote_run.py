@@ -37,7 +37,6 @@ def command(tiny_model, tmp_path_factory):
     return [
         *("sample", "--space-group", "221,225", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", str(COUNT)),
         *("--model", str(folder / "model"), "--steps-per-level", "5", "--batch-size", "4"),
-        *("--best-of", "1", "--lattice-step", "0.1"),
         *("--part-size", "4", "--out"),
     ]
 
@@ -138,8 +137,6 @@ def test_model_and_structures_from_a_bucket(command, bucket, tiny_model, aflow, 
         "3",
         "--steps-per-level",
         "2",
-        "--best-of",
-        "1",
         "--batch-size",
         "4",
     ]

@@ -120,8 +120,7 @@ def command(tiny_model, tmp_path_factory):
     )
     return [
         *(sys.executable, "-m", "jaxcrystal.cli", "sample", str(orders), "--model", str(folder / "model")),
-        *("--steps-per-level", "5", "--best-of", "1", "--lattice-step", "0.1"),
-        *("--batch-size", "4", "--format", "json", "--out"),
+        *("--steps-per-level", "5", "--batch-size", "4", "--format", "json", "--out"),
     ]
 
 

@@ -165,8 +165,6 @@ def test_memory_that_runs_out_while_a_batch_is_computed(tiny_model, short, monke
 
 
 def test_the_bundled_model_gives_arrays():
-    found = sample(
-        225, {"Na": "a", "Cl": "b"}, 4, model=load_model(), steps_per_level=1, best_of=1, arrays=True
-    )
+    found = sample(225, {"Na": "a", "Cl": "b"}, 4, model=load_model(), steps_per_level=1, arrays=True)
     assert repr(found).startswith("<arrays of 4 crystals")
     assert found.to_pymatgen(0).composition.reduced_formula == "NaCl"

@@ -176,7 +176,6 @@ def test_jobs_by_command(tiny_model, tmp_path, capsys) -> None:
     arguments = [
         *("sample", "--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "6", "--part-size", "2"),
         *("--model", str(tmp_path / "model"), "--steps-per-level", "5", "--batch-size", "4"),
-        *("--best-of", "1", "--lattice-step", "0.1"),
         *("--out", str(tmp_path / "run")),
     ]
     assert cli.main([*arguments, "--shard", "3/2"]) == 2

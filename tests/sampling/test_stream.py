@@ -1,7 +1,6 @@
 """Sampling with a tiny network: sameness, exactness, compile counts, flags."""
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcrystal
-from jaxcrystal.diffusion.presets import make_config
+from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import DataError, RequestError, Status
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.candidates import Candidate
@@ -231,11 +230,11 @@ def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
     sample(221, PEROVSKITE, model=tiny_model, steps_per_level=7)
     jaxcrystal.sample_formula("BaTiO3", 2, 221, model=tiny_model, best_of=3)
     sample(221, PEROVSKITE, model=tiny_model, best_of=2, config=seen[0])
-    default = partial(make_config, tiny_model.sampling_schedule)
+    schedule = tiny_model.sampling_schedule
     assert seen == [
-        default(steps_per_level=7),
-        default(best_of=3),
-        default(steps_per_level=7, best_of=2),
+        LangevinConfig(schedule, steps_per_level=7),
+        LangevinConfig(schedule, best_of=3),
+        LangevinConfig(schedule, steps_per_level=7, best_of=2),
     ]
 
 
