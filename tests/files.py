@@ -39,7 +39,9 @@ def write_run(folder: Path, **settings: object) -> Path:
     part = folder / "parts" / "00000"
     part.mkdir(parents=True)
     write_dataset(part / "structures.npz")
-    (folder / "run.json").write_text(json.dumps({"format": "jaxcrystal-run-1", "settings": settings or {"seed": 0}}))
+    (folder / "run.json").write_text(
+        json.dumps({"format": "jaxcrystal-run-1", "settings": settings or {"seed": 0}})
+    )
     numbers = dict.fromkeys(COLUMNS[6:16], "4.5")
     rows = [
         {"id": name, "formula": "X", "letters": "", "requested_group": group, "found_group": group}
