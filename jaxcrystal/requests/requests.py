@@ -246,6 +246,9 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
       words: numbers, Hermann-Mauguin symbols, `any` or `common`; a text may hold several,
         separated by commas.
       frequencies: of the model's training data, for `common`.
+
+    Raises:
+      RequestError: one is not known, or there is none.
     """
     listed = [words] if isinstance(words, str | int) else list(words)
     numbers: list[int] = []
@@ -256,15 +259,17 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
             numbers += common_groups(frequencies)
         else:
             numbers += parse_space_groups(word)
+    if not numbers:
+        raise RequestError(
+            f"there is no space group in {shown(words)} (those that are common are known from a model's "
+            "training data): expected numbers or symbols"
+        )
     return tuple(dict.fromkeys(numbers))
 
 
 def common_groups(frequencies: LetterFrequencies) -> list[int]:
     """Returns the groups with most structures in the training data, the commonest first."""
-    totals = {
-        group: sum(sum(found.values()) for found in kinds.values())
-        for group, kinds in frequencies.assignments.items()
-    }
+    totals = {group: frequencies.structures(group) for group in frequencies.assignments}
     return sorted(totals, key=lambda group: (-totals[group], group))[:NUM_COMMON]
 
 
