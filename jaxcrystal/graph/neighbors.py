@@ -59,7 +59,7 @@ class GraphConfig(Checked):
     cutoff: Annotated[float, Within(0, 1000, above=True)] = 9.0
     max_neighbors: Annotated[int, Within(1, 10_000)] = 24
     merge_distance: Annotated[float, Within(0, 10)] = 0.3
-    lattice_vectors: int = 80
+    lattice_vectors: Annotated[int, Within(1, 10**6)] = 80
     grid: Annotated[int, Within(1, 20)] = 3
 
     def __post_init__(self) -> None:

@@ -8,6 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import numpy as np
+
 from jaxcrystal.config import ConfigError, fits, read_toml, refusals
 from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
@@ -205,7 +207,7 @@ def _site_choices(request: Request) -> tuple[dict[str, tuple[int, ...]], int | N
             raise RequestError(f"{shown(request.chemical_system)} names an element twice")
         return dict.fromkeys(elements, tuple(dict.fromkeys(request.sites_per_element))), request.max_sites
     several = {
-        element: (value,) if isinstance(value, int) else tuple(dict.fromkeys(value))
+        element: tuple(dict.fromkeys(value)) if isinstance(value, Sequence) else (value,)
         for element, value in (request.sites or {}).items()
     }
     if not several or any(not values for values in several.values()):
@@ -250,7 +252,7 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
     Raises:
       RequestError: one is not known, or there is none.
     """
-    listed = [words] if isinstance(words, str | int) else list(words)
+    listed = [words] if isinstance(words, str | int | np.integer) else list(words)
     numbers: list[int] = []
     for word in [part for entry in listed for part in str(entry).split(",")]:
         if word.strip() == ANY:

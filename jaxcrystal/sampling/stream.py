@@ -12,10 +12,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxcrystal.config import refusal
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
+from jaxcrystal.limits import BATCH_SIZE
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import Order
@@ -229,10 +231,11 @@ def require_batch_size(batch_size: int | None) -> None:
     """Checks the rows of a batch on each device.
 
     Raises:
-      RequestError: there are less than one.
+      RequestError: they are no whole number, or out of bounds.
     """
-    if batch_size is not None and batch_size < 1:
-        raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
+    refused = None if batch_size is None else refusal(batch_size, int, BATCH_SIZE)
+    if refused:
+        raise RequestError(f"batch_size {refused}")
 
 
 def require_conditions(model: Model, names: Sequence[str]) -> None:
