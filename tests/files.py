@@ -77,6 +77,17 @@ def put(number: object, index: int = 0):
     return changed
 
 
+def write_character(number: int, order: str = "<"):
+    """Returns a function that puts a character of this number into an array of texts."""
+
+    def changed(array: np.ndarray) -> np.ndarray:
+        array = array.astype(array.dtype.newbyteorder(order))
+        array.view(f"{order}u4").flat[-1] = number
+        return array
+
+    return changed
+
+
 def claim_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:
     """Lets the header of an array tell another shape than its bytes have."""
     with zipfile.ZipFile(path) as archive:
