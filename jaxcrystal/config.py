@@ -103,7 +103,7 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is NoneType or isinstance(value, bool):
         return value is None or hint is bool
     if hint is float and isinstance(value, int | np.integer):
-        return -_HUGE < value < _HUGE
+        return -_HUGE < int(value) < _HUGE
     return isinstance(value, _NUMBERS.get(hint, hint))
 
 
