@@ -313,8 +313,6 @@ def test_reach_is_the_next_neighbour(x64):
         ("max_neighbors", 0, "at least 1"),
         ("lattice_vectors", 20, "from 27 to 342"),
         ("lattice_vectors", 343, "from 27 to 342"),
-        ("lattice_vectors", 80.5, "expected a whole number"),
-        ("cutoff", "9", "expected a number"),
     ],
 )
 def test_impossible_settings(setting, value, message):
