@@ -8,8 +8,11 @@ import numpy as np
 
 import jaxcrystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.graph.neighbors import GraphConfig
 from jaxcrystal.letters.frequencies import LetterFrequencies
+from jaxcrystal.model import Model
+from jaxcrystal.models.network import NetworkConfig
 from jaxcrystal.requests.candidates import make_candidates
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.requests.requests import Request, make_plan
@@ -48,9 +51,11 @@ require_batch_size(two)
 assert plan(sites={"Ba": two, "O": 1}, count=two).orders == (make_order(221, {"Ba": 2, "O": 1}),)
 # What is sampled, without sampling it.
 module.sample_stream = lambda candidates, *_: [(candidate, candidate) for candidate in candidates]
-ordered = jaxcrystal.sample(np.int64(221), {"Ba": two, "O": 1}, two, config=config, seed=np.uint32(7))
+model = Model(NetworkConfig(), NoiseSchedule(), {}, nothing)
+ordered = jaxcrystal.sample(np.int64(221), {"Ba": two, "O": 1}, two, model=model, config=config)
 assert [candidate.order for candidate in ordered] == orders * 2
-assert len(jaxcrystal.sample_formula("BaO", two, np.int64(225), formula_units=[np.int64(1)])) == 2
+planned = jaxcrystal.sample_formula("BaO", two, np.int64(225), formula_units=[np.int64(1)], model=model)
+assert len(planned) == 2
 """
 REFUSALS = """
 steps_per_level is 2.5; expected a whole number
