@@ -7,7 +7,7 @@ SCRIPT = """
 import numpy as np
 
 import jaxcrystal
-from jaxcrystal.diffusion.langevin import LangevinConfig
+from jaxcrystal import LangevinConfig
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.graph.neighbors import GraphConfig
 from jaxcrystal.letters.frequencies import LetterFrequencies
