@@ -24,14 +24,10 @@ from jaxcrystal.diffusion.noise import start
 from jaxcrystal.diffusion.settings import LangevinConfig
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.score import NoisePrediction, ScoreFn
+from jaxcrystal.symmetry.group_row import group_row
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params, opened
-from jaxcrystal.symmetry.subspaces import (
-    move_sites,
-    num_internal_coords,
-    without_free_translation,
-    wrap_free_sites,
-)
-from jaxcrystal.vectors import turn
+from jaxcrystal.symmetry.subspaces import move_sites, num_internal_coords, wrap_free_sites
+from jaxcrystal.vectors import dot, turn
 
 #: Å; sampled lengths are kept above this.
 MIN_LENGTH = 1.8
@@ -50,7 +46,8 @@ class LangevinState(NamedTuple):
         NaN if that overflowed.
       num_cut: [] sites at which the cut at K neighbours acted there.
       reduction: [3, 3] of the cell there, with which the next neighbour search starts.
-      estimate: [max_nodes, 3] the coordinates there with the predicted noise taken out.
+      estimate: [max_nodes, 3] the coordinates there with the predicted noise taken out, if the settings
+        have choices on the way; else those of the start.
     """
 
     crystal: Crystal
@@ -116,9 +113,10 @@ def step(
     # Noise is unit noise of all coordinates here: `move_by` keeps each site in its subspace, and
     # `change_lattice` the lattice in its family.
     displacement = jnp.sqrt(coord_step) * random[2:] - 0.5 * coord_step / sigma[0] * noise.coords
-    estimate = move_by(state, -sigma[0] * noise.coords).frac_coords
-    moved = move_by(state, displacement)
-    moved = moved._replace(frac_coords=jnp.where(denoise, estimate, moved.frac_coords))
+    moved = move_by(state, jnp.where(denoise, -sigma[0] * noise.coords, displacement))
+    estimate = state.estimate
+    if len(config.stages) > 1:  # else nobody asks
+        estimate = move_by(state, -sigma[0] * noise.coords).frac_coords
     if config.alternating:
         noise = score(moved, sigma, cond, noise.reduction)
         status = status | noise.status
@@ -237,9 +235,15 @@ def _score_sizes(crystal: Crystal, noise: NoisePrediction, sigma: Float[Array, "
     the origin is, so that nothing holds the network to any drift.
     """
     free = jnp.stack([num_internal_coords(crystal), free_params(crystal.space_group).sum()])
-    coords = without_free_translation(noise.coords, crystal)
-    squares = jnp.stack([(coords**2).sum(), (noise.lattice**2).sum()])
-    return jnp.sqrt(squares / jnp.maximum(free, 1)) / sigma
+    free_origin = group_row(crystal.space_group, noise.coords.dtype).free_origin
+    mask = crystal.node_mask.astype(noise.coords.dtype)[:, None]
+    # One sum over sites for all: squares about the mean are squares less that of the mean. The first site
+    # is taken off before, so that little is left to be subtracted.
+    apart = noise.coords - mask * turn(free_origin, noise.coords[0])
+    total = jnp.concatenate([apart, apart**2, mask], axis=1).sum(0)
+    alike = dot(turn(free_origin, total[:3]), total[:3]) / jnp.maximum(total[6], 1.0)
+    coords = jnp.maximum(total[3:6].sum() - alike, 0.0)
+    return jnp.sqrt(jnp.stack([coords, (noise.lattice**2).sum()]) / jnp.maximum(free, 1)) / sigma
 
 
 def _freeze_if_bad(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.diffusion.langevin import advance, anneal, begin
+from jaxcrystal.diffusion.langevin import advance, anneal, begin, step
 from jaxcrystal.diffusion.likelihood import likelihood_bound
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.diffusion.search import anneal_best
@@ -112,6 +112,16 @@ def test_the_likeliest_go_on(x64, at_once):
             assert np.allclose(path.frac_coords, wanted, atol=1e-9)
         else:
             assert path is None
+
+
+def test_chains_are_judged_without_their_noise():
+    """On the way, by the coordinates that a last step would leave."""
+    keys, templates = batch(1)
+    begun = jax.tree.map(lambda leaf: leaf[0], begin(keys, templates, SEARCH).state)
+    go = jax.jit(partial(step, score=restless, config=SEARCH), static_argnames="denoise")
+    moved, clean = (go(keys[0], begun, sigma=jnp.array([0.3, 0.5]), denoise=d) for d in (False, True))
+    assert np.allclose(moved.estimate, clean.crystal.frac_coords, atol=1e-6)
+    assert not np.allclose(moved.estimate, moved.crystal.frac_coords, atol=1e-3)
 
 
 def test_one_chain_is_the_plain_chain():
