@@ -21,17 +21,26 @@ import numpy as np
 from benchmarks.harness import save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.diffusion.presets import PRESETS, make_config
-from jaxcrystal.diffusion.settings import LangevinConfig
+from jaxcrystal.diffusion.settings import Choice, LangevinConfig
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.reconstruction import Reconstruction, reconstruct
 from jaxcrystal.evaluation.targets import GIVEN, Targets, choose
 from jaxcrystal.model import load_model
 from jaxcrystal.sampling.programs import compiled
 
-#: Settings on top of those of one plain chain.
+_SHORT = {"steps_per_level": 5, "lattice_step": 0.4}
+#: Settings on top of those of one plain chain of T = 20.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "one chain, T = 20": {},
-    "likeliest of 3, T = 5": {"steps_per_level": 5, "lattice_step": 0.4, "best_of": 3},
+    "T = 10": {"steps_per_level": 10, "lattice_step": 0.2},
+    "T = 5": _SHORT,
+    "T = 5, few below 0.2 A": _SHORT | {"choices": (Choice(0.2, steps_per_level=2),)},
+    "T = 5, likeliest of 3": _SHORT | {"best_of": 3},
+    "T = 5, likeliest of 4, one draw": _SHORT | {"best_of": 4, "bound_draws": 1},
+    "T = 5, 4 chains to 0.1 A": _SHORT | {"best_of": 4, "bound_draws": 1, "choices": (Choice(0.1, 1),)},
+    "T = 5, 6 chains to 0.3 A": _SHORT
+    | {"best_of": 6, "bound_draws": 1, "bound_levels": 5, "choices": (Choice(0.3, 1),)},
+    "T = 5, likeliest of 8": _SHORT | {"best_of": 8},
+    "T = 5, likeliest of 16": _SHORT | {"best_of": 16},
 }
 
 
