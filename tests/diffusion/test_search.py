@@ -30,12 +30,13 @@ def restless(crystal, sigma, cond=None, reduction=None):
     return prediction(wave, jnp.where(free_params(crystal.space_group), 0.1, 0.0))
 
 
-def failing(crystal, sigma, cond=None, reduction=None):
-    """Overflows at the last levels in half of the cell."""
-    there = (crystal.frac_coords[0, 0] % 1.0 < 0.5) & (sigma[0] < 0.2)
+def failing(first, crystal, sigma, cond=None, reduction=None):
+    """Overflows in half of the cell, at the first level or at the last two."""
+    there = (crystal.frac_coords[0, 0] % 1.0 < 0.5) & ((sigma[0] > 0.9) if first else (sigma[0] < 0.2))
     return restless(crystal, sigma)._replace(status=jnp.where(there, jnp.int32(int(Status.IMAGES)), OK))
 
 
+FAILING_FIRST, FAILING_LAST = partial(failing, True), partial(failing, False)
 run = jax.jit(anneal, static_argnames=("score", "config"))
 run_best = jax.jit(anneal_best, static_argnames=("score", "config", "at_once"))
 
@@ -72,18 +73,23 @@ def chains_to(keys, annealed, config, first, last):
     return found, jax.vmap(jax.vmap(judge), (None, 0))(noise, found.state)
 
 
-def by_hand(keys, templates, config):
-    """Takes every chain all the way, and drops those that lose on the host: number [rows], all ends."""
+def chain_keys(keys, count):
+    """The keys [rows] of each chain: of the first, those of the structures."""
     others = [
         jax.vmap(lambda k, n=number: jax.random.fold_in(k, np.uint32(2**32 - 1 - n)))(keys)
-        for number in range(1, config.best_of)
+        for number in range(1, count)
     ]
-    chain_keys = jnp.stack([keys, *others])
-    annealed = jax.vmap(lambda keys: begin(keys, templates, config))(chain_keys)
+    return [keys, *others]
+
+
+def by_hand(keys, templates, config):
+    """Takes every chain all the way, and drops those that lose on the host: number [rows], all ends."""
+    own_keys = jnp.stack(chain_keys(keys, config.best_of))
+    annealed = jax.vmap(lambda keys: begin(keys, templates, config))(own_keys)
     alive = np.ones((config.best_of, ROWS), bool)
     stages = config.stages
     for number, stage in enumerate(stages):
-        annealed, bounds = chains_to(chain_keys, annealed, config, stage.first, stage.last)
+        annealed, bounds = chains_to(own_keys, annealed, config, stage.first, stage.last)
         keep = stages[number + 1].chains if number + 1 < len(stages) else 1
         rank = np.where(alive, np.asarray(bounds), np.inf).argsort(0, kind="stable").argsort(0)
         alive &= rank < keep
@@ -91,27 +97,26 @@ def by_hand(keys, templates, config):
     return alive.argmax(0), annealed
 
 
-@pytest.mark.parametrize("at_once", [1, 4])
-def test_the_likeliest_go_on(x64, at_once):
+@pytest.mark.parametrize(("at_once", "every"), [(1, 0), (4, 4)])
+def test_the_likeliest_go_on(x64, at_once, every):
     """Six chains, then three, then two, then one: as when all are run to the end and judged on the way.
 
     In double precision, since the waves magnify how two programs round.
     """
     keys, templates = batch(ROWS)
-    for every in (0, 4):
-        config = replace(SEARCH, trajectory_every=every)
-        winner, ends = by_hand(keys, templates, config)
-        assert len(set(winner)) > 3
-        found, path = run_best(keys, templates, restless, config, at_once=at_once)
-        rows = np.arange(ROWS)
-        wanted = np.asarray(ends.state.crystal.frac_coords)[winner, rows]
-        assert np.allclose(found.crystal.frac_coords, wanted, atol=1e-9)
-        assert np.allclose(found.scores, np.asarray(ends.state.scores)[winner, rows], atol=1e-9)
-        if every:
-            wanted = np.asarray(ends.trajectory.frac_coords)[winner, :, rows].swapaxes(0, 1)
-            assert np.allclose(path.frac_coords, wanted, atol=1e-9)
-        else:
-            assert path is None
+    config = replace(SEARCH, trajectory_every=every)
+    winner, ends = by_hand(keys, templates, config)
+    assert len(set(winner)) > 3
+    found, path = run_best(keys, templates, restless, config, at_once=at_once)
+    rows = np.arange(ROWS)
+    wanted = np.asarray(ends.state.crystal.frac_coords)[winner, rows]
+    assert np.allclose(found.crystal.frac_coords, wanted, atol=1e-9)
+    assert np.allclose(found.scores, np.asarray(ends.state.scores)[winner, rows], atol=1e-9)
+    if every:
+        wanted = np.asarray(ends.trajectory.frac_coords)[winner, :, rows].swapaxes(0, 1)
+        assert np.allclose(path.frac_coords, wanted, atol=1e-9)
+    else:
+        assert path is None
 
 
 def test_chains_are_judged_without_their_noise():
@@ -140,13 +145,16 @@ def test_a_structure_does_not_depend_on_those_beside_it():
     assert np.array_equal(jnp.roll(found.crystal.frac_coords, 5, axis=0), other.crystal.frac_coords)
 
 
-@pytest.mark.parametrize("choices", [(), CHOICES])
-def test_a_chain_that_was_stopped_loses(choices):
+@pytest.mark.parametrize(("score", "choices"), [(FAILING_LAST, ()), (FAILING_FIRST, CHOICES)])
+def test_a_chain_that_was_stopped_loses(x64, score, choices):
+    """At the end, and at the first choice: what is kept was stopped only where all eight chains were."""
     keys, templates = batch(64)
-    one = run_best(keys, templates, failing, settings()).state
-    best = run_best(keys, templates, failing, settings(best_of=8, choices=choices)).state
-    assert 10 < np.count_nonzero(one.status) < 54
-    assert np.count_nonzero(best.status) <= (20 if choices else 2)
+    chains = jnp.concatenate(chain_keys(keys, 8))
+    every = jax.tree.map(lambda leaf: jnp.tile(leaf, (8,) + (1,) * (leaf.ndim - 1)), templates)
+    stopped = np.asarray(run(chains, every, score, settings(choices=choices)).state.status).reshape(8, 64) > 0
+    best = run_best(keys, templates, score, settings(best_of=8, choices=choices)).state
+    assert 10 < np.count_nonzero(stopped[0]) < 54
+    assert np.array_equal(best.status > 0, stopped.all(0))
     assert not np.isnan(best.crystal.frac_coords).any()
 
 
