@@ -91,6 +91,11 @@ def picture(figure: "Figure", words: str, caption: str = "") -> str:
     # Text becomes outlines, and so looks the same without the font; names inside do not vary.
     with rc_context({"svg.fonttype": "path", "svg.hashsalt": "jaxcrystal"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    code = base64.b64encode(buffer.getvalue()).decode()
+    return image(buffer.getvalue(), words, caption)
+
+
+def image(svg: bytes, words: str, caption: str = "") -> str:
+    """Returns an SVG image inside the page; see `picture`."""
+    code = base64.b64encode(svg).decode()
     below = f"<figcaption>{escape(caption).replace(chr(10), '<br>')}</figcaption>" if caption else ""
     return f'<figure><img alt="{escape(words)}" src="data:image/svg+xml;base64,{code}">{below}</figure>'

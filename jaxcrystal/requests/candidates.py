@@ -56,6 +56,8 @@ class Candidates(Sequence[Candidate]):
       seed: of the letters.
       cond: name -> one number, or one for each structure.
       places: those of the structures in the whole run that are here; None: all.
+      before: structures of each order that another run has, so that numbers and places go on from there;
+        None: none. Such a run may have orders of which it has no structure.
     """
 
     def __init__(
@@ -66,9 +68,12 @@ class Candidates(Sequence[Candidate]):
         seed: int,
         cond: Mapping[str, np.ndarray],
         places: range | None = None,
+        before: Sequence[int] | None = None,
     ) -> None:
         self.orders, self.counts, self.cond = orders, counts, cond
         self._frequencies, self._seed = frequencies, seed
+        self._before = [0] * len(orders) if before is None else before
+        self._first_place = sum(self._before)
         self._ends = list(accumulate(counts))
         self._places = range(sum(counts)) if places is None else places
 
@@ -81,7 +86,7 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, place: slice) -> "Candidates": ...
     def __getitem__(self, place: int | slice) -> "Candidate | Candidates":
         if isinstance(place, slice):
-            rest = self._frequencies, self._seed, self.cond, self._places[place]
+            rest = self._frequencies, self._seed, self.cond, self._places[place], self._before
             return Candidates(self.orders, self.counts, *rest)
         return self._at(self._places[place])
 
@@ -101,9 +106,10 @@ class Candidates(Sequence[Candidate]):
     def _at(self, place: int) -> Candidate:
         which = bisect_right(self._ends, place)
         order, number = self.orders[which], place - self._ends[which] + self.counts[which]
+        number += self._before[which]
         letters = _letters(order, self._frequencies, self._seed, number)
         cond = tuple((name, float(self.cond[name][place])) for name in sorted(self.cond))
-        return Candidate(place, order, number, letters, cond)
+        return Candidate(self._first_place + place, order, number, letters, cond)
 
 
 #: A plan, the digest of a run and its parts ask for the same.

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,11 +142,38 @@ def screen(
         if all(entry.structure is None for entry in known):
             raise DataError(f"no structure of {novel_against} can be read: {known[0].error}")
     order = ranking(scores) if rank else np.arange(len(entries))
-    entries = [entries[i] for i in order.tolist()]
-    scores = scores[order]
+    return screen_entries(
+        [entries[i] for i in order.tolist()],
+        scores[order],
+        known=known,
+        min_distance=min_distance,
+        density=density,
+        processes=processes,
+    )
 
+
+def screen_entries(
+    entries: Sequence[Entry],
+    scores: Float[np.ndarray, "n 2"] | None = None,
+    *,
+    known: Sequence[Entry] | None = None,
+    earlier: Sequence[Screened] = (),
+    min_distance: float | None = None,
+    density: tuple[float, float] | None = None,
+    processes: int | None = None,
+) -> Screening:
+    """Screens structures that have been read.
+
+    Args:
+      entries: the best first.
+      scores: of the sampler; None: not known.
+      known: the reference.
+      earlier: rows of other screenings that are kept: what equals one of them is its duplicate.
+      min_distance, density, processes: see `screen`.
+    """
+    scores = np.full((len(entries), 2), np.nan) if scores is None else scores
     geometries = map_structures(
-        _measured,
+        measured,
         [entry.structure for entry in entries],
         processes=processes if len(entries) >= _MANY else 1,
         description="measure",
@@ -160,10 +187,13 @@ def screen(
             known_as[i] = "" if place < 0 else known[place].name or "unnamed"
     duplicate_of = [""] * len(entries)
     chosen = [i for i, reasons in enumerate(flags) if not (reasons or known_as[i])]
-    keys = [(g.found_group, g.orbits) for g in (geometries[i] for i in chosen) if g is not None]
-    found = unique([entries[i] for i in chosen], keys, processes=processes)
+    keys = [_key(g) for g in (geometries[i] for i in chosen) if g is not None]
+    kept = [(row.entry, _key(row.geometry)) for row in earlier if row.geometry is not None]
+    before = [pair for pair in kept if pair[1] in set(keys)]
+    compared = [*(entry for entry, _ in before), *(entries[i] for i in chosen)]
+    found = unique(compared, [*(key for _, key in before), *keys], processes=processes)[len(before) :]
     for i, place in zip(chosen, found.tolist(), strict=True):
-        duplicate_of[i] = "" if place < 0 else entries[chosen[place]].name or "unnamed"
+        duplicate_of[i] = "" if place < 0 else compared[place].name or "unnamed"
     return Screening(
         tuple(
             Screened(
@@ -206,7 +236,8 @@ def _require_limits(min_distance: float | None, density: tuple[float, float] | N
         )
 
 
-def _measured(structure: "Structure | None") -> Geometry | None:
+def measured(structure: "Structure | None") -> Geometry | None:
+    """Returns what `geometry.measure` does; None where nothing can be measured."""
     if structure is None:
         return None
     try:
@@ -227,6 +258,11 @@ def _flags(
         found += [SHORT_DISTANCE] * is_short(geometry, min_distance)
         found += [DENSITY] * is_odd_density(geometry, density)
     return tuple(found)
+
+
+def _key(geometry: Geometry) -> tuple[Hashable, ...]:
+    """Returns what equal structures have in common."""
+    return geometry.found_group, geometry.orbits
 
 
 def _groups(geometries: Sequence[Geometry | None], chosen: Sequence[int]) -> list[int]:

@@ -1,5 +1,6 @@
-"""Writes a screening: a table for the terminal, `screening.csv`, and the kept structures as CIF."""
+"""Writes a screening (a table for the terminal, `screening.csv`, the kept structures as CIF) and reads it."""
 
+import csv
 import math
 import re
 from collections.abc import Sequence
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically, write_text
+from jaxcrystal.structures.entries import Entry
 from jaxcrystal.structures.folder import part_folders, summary_rows
-from jaxcrystal.structures.screening import SCORES, Screened, Screening
+from jaxcrystal.structures.screening import SCORES, Screened, Screening, measured
 from jaxcrystal.symmetry.detect import is_searchable
-from jaxcrystal.text import aligned, csv_text
+from jaxcrystal.text import aligned, cell_text, csv_text
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -110,6 +112,56 @@ def write_screening(screening: Screening, folder: Path) -> Path:
     require_writable(path)
     write_text(path, screening_csv(screening))
     return path
+
+
+def screening_rows(folder: Path) -> dict[str, dict[str, str]]:
+    """Returns the rows of `screening.csv` by id; none where there is no such file.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    path = folder / SCREENING_NAME
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restkey="", restval="")
+            if "id" not in (reader.fieldnames or ()):
+                return {}
+            rows = ({key: cell_text(value) for key, value in row.items() if key} for row in reader)
+            return {row["id"]: row for row in rows}
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def read_screening(folder: Path, entries: Sequence[Entry]) -> Screening:
+    """Returns what `write_screening` wrote of some structures; only those that are kept are measured again.
+
+    Args:
+      folder: that has the file.
+      entries: all structures of the screening.
+
+    Raises:
+      DataError: a structure has no row, or the file cannot be read.
+    """
+    rows, found = screening_rows(folder), []
+    for entry in entries:
+        row = rows.get(entry.name)
+        if row is None or not row["rank"].isdecimal():
+            raise DataError(f"{folder / SCREENING_NAME} is damaged: it has no row of {entry.name}")
+        numbers = [float(row[name] or "nan") for name in SCORES]
+        found.append(
+            Screened(
+                entry=entry,
+                rank=int(row["rank"]),
+                geometry=measured(entry.structure) if row["kept"] == "yes" else None,
+                flags=tuple(filter(None, row["flags"].split("+"))),
+                duplicate_of=row["duplicate_of"],
+                known_as=row["known_as"],
+                scores=(numbers[0], numbers[1]),
+            )
+        )
+    return Screening(tuple(sorted(found, key=lambda row: row.rank)))
 
 
 def write_kept(screening: Screening, source: Path, folder: Path) -> list[Path]:
