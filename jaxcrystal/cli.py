@@ -12,6 +12,7 @@ from jaxcrystal.commands import (
     evaluate,
     hull,
     info,
+    phonons,
     prepare,
     reconstruct,
     references,
@@ -72,7 +73,10 @@ def make_parser() -> Parser:
     parser = Parser(prog="jaxcrystal", description=_DESCRIPTION, formatter_class=Help)
     parser.add_argument("--version", action="version", version=f"jaxcrystal {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    every = sample, screen, relax, references, hull, view, prepare, train, evaluate, reconstruct, info
+    every = (
+        *(sample, screen, relax, references, hull, phonons, view),
+        *(prepare, train, evaluate, reconstruct, info),
+    )
     for command in every:
         command.add(commands)
     return parser

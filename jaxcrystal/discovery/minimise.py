@@ -119,7 +119,7 @@ class _Free(Filter):
         self.atoms.set_cell(cell.lattice)
         self.atoms.set_positions(cell.positions)
         require_crystal(self.atoms)
-        found = _computed(self.atoms)
+        found = computed(self.atoms)
         require_energy(found[0] / len(self.atoms), self._energies)
         self._computed = found
 
@@ -146,8 +146,12 @@ class _Steps(BFGS):
         return np.asarray(dpos * min(1.0, _LONGEST_STEP / longest) if longest > 0 else dpos)
 
 
-def _computed(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
-    """Returns energy, forces and stress [3, 3]."""
+def computed(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
+    """Returns energy (eV), forces [atoms, 3] (eV/Å) and stress [3, 3] (eV/Å³) by the calculator of atoms.
+
+    Raises:
+      Failure: the potential cannot compute them, or they are not finite.
+    """
     try:
         energy = float(atoms.get_potential_energy())
         forces = np.array(atoms.get_forces(), float)
