@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
+from jaxcrystal.discovery.best import best_relaxed
 from jaxcrystal.discovery.energies import Compound, read_energies
 from jaxcrystal.discovery.gates import Failure
 from jaxcrystal.discovery.hull import (
@@ -32,10 +33,12 @@ from jaxcrystal.discovery.hull import (
     write_hull,
 )
 from jaxcrystal.discovery.minimise import computed
+from jaxcrystal.discovery.phonons import phonons_to_folder
 from jaxcrystal.discovery.potentials import Energies, calculator, find_potential
 from jaxcrystal.discovery.relaxation import RelaxSettings
 from jaxcrystal.discovery.rounds import Round, sample_rounds
 from jaxcrystal.discovery.run import RelaxFolder, Work, relax_to_folder
+from jaxcrystal.discovery.vibrations import PLOT_NAME, PhononSettings, require_phonopy
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
@@ -47,7 +50,7 @@ from jaxcrystal.requests.requests import Request
 from jaxcrystal.sampling.run import RunSettings
 from jaxcrystal.sampling.run_folder import RunFolder
 from jaxcrystal.structures.entries import Entry, load_entries
-from jaxcrystal.structures.folder import summary_rows
+from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.geometry import covalent_radii
 from jaxcrystal.structures.screening import Screening, screen_entries
 from jaxcrystal.structures.screening_files import (
@@ -157,7 +160,13 @@ class Discovery:
         if self.placed:
             words = Counter(one.status for one in self.placed)
             good = words.pop("ok", 0)
-            found.append(Count("on the hull's diagram", len(self.placed), good, dict(words)))
+            found.append(Count("placed on the hull", len(self.placed), good, dict(words)))
+        if self.phonons:
+            words = Counter(
+                (row["imaginary"] == "yes" and "imaginary modes") or row["status"] for row in self.phonons
+            )
+            good = words.pop("ok", 0)
+            found.append(Count("phonons of the best", len(self.phonons), good, dict(words)))
         return found
 
     def spending(self) -> str:
@@ -238,6 +247,8 @@ def discover(
     elements = sorted(SYMBOLS[z] for z in pool.elements)
     if known:
         require_elements(elements, known)
+    if last >= STAGES.index("phonons") and settings.phonons:
+        require_phonopy()
     found = Discovery(Path(out), pool, potential.kind, known)
     if last >= STAGES.index("relax") and not _has(found.path / "relax" / RelaxFolder.table):
         require_computable(potential.name, elements)
@@ -256,7 +267,8 @@ def discover(
         lambda: _sample(found, model, settings, work, say),
         lambda: _screen(found),
         lambda: _relax(found, settings, work, say),
-        lambda: _place(found, work),
+        lambda: _place(found),
+        lambda: _vibrate(found, settings, work, say),
     )
     with held(out):
         for stage in stages[: last + 1]:
@@ -333,12 +345,26 @@ def _relax(found: Discovery, settings: DiscoverSettings, work: Work, say: Callab
         write_screening(found.again, folder)
 
 
-def _place(found: Discovery, work: Work) -> None:
+def _place(found: Discovery) -> None:
     folder = found.path / "relax"
     kept = {row.entry.name for row in found.again.rows if row.kept} if found.again else set()
     compounds, kind = read_energies(folder)
     found.placed = place_on_hull([one for one in compounds if one.name in kept], found.references)
     write_hull(found.placed, kind, folder / HULL_NAME)
+
+
+def _vibrate(found: Discovery, settings: DiscoverSettings, work: Work, say: Callable[[str], None]) -> None:
+    """Computes the phonons of the best."""
+    if not settings.phonons:
+        return
+    best = best_relaxed(found.path / "relax", settings.phonons)
+    say(f"phonons: {len(best.entries)} crystals")
+    folder = found.path / "phonons"
+    phonons = PhononSettings(settings.relaxing.potential, symprec=settings.relaxing.symprec)
+    run = phonons_to_folder(best.entries, phonons, folder, work)
+    found.phonons = list(run.summary())
+    plots = [part / PLOT_NAME for part in part_folders(folder)]
+    found.phonon_plots = [plot if _has(plot) else None for plot in plots]
 
 
 def _has(path: Path) -> bool:

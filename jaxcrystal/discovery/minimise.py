@@ -147,7 +147,7 @@ class _Steps(BFGS):
 
 
 def computed(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
-    """Returns energy (eV), forces [atoms, 3] (eV/Å) and stress [3, 3] (eV/Å³) by the calculator.
+    """Returns energy (eV), forces [atoms, 3] (eV/Å) and stress [3, 3] (eV/Å³) by the calculator of atoms.
 
     Raises:
       Failure: the potential cannot compute them, or they are not finite.
