@@ -20,7 +20,7 @@ from jaxcrystal.commands.potentials import add_potential_options
 from jaxcrystal.limits import BATCH_SIZE, BEST_OF, COUNT, SITES, STEPS_PER_LEVEL, Within
 
 if TYPE_CHECKING:
-    from jaxcrystal.discovery.discover import Discovery
+    from jaxcrystal.discovery.found import Discovery
     from jaxcrystal.requests.requests import Request
 
 #: Stages of `discovery.discover`, which is slow to import.

@@ -12,21 +12,19 @@ Each stage goes on where it was when the process was killed, and ends in the sam
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 
 from jaxcrystal.discovery.best import best_relaxed
 from jaxcrystal.discovery.energies import Compound, read_energies
+from jaxcrystal.discovery.found import Discovery
 from jaxcrystal.discovery.gates import Failure
 from jaxcrystal.discovery.hull import (
     HULL_NAME,
-    Placed,
     place_on_hull,
     require_elements,
     require_same,
@@ -36,7 +34,7 @@ from jaxcrystal.discovery.minimise import computed
 from jaxcrystal.discovery.phonons import phonons_to_folder
 from jaxcrystal.discovery.potentials import Energies, calculator, find_potential
 from jaxcrystal.discovery.relaxation import RelaxSettings
-from jaxcrystal.discovery.rounds import Round, sample_rounds
+from jaxcrystal.discovery.rounds import sample_rounds
 from jaxcrystal.discovery.run import RelaxFolder, Work, relax_to_folder
 from jaxcrystal.discovery.vibrations import PLOT_NAME, PhononSettings, require_phonopy
 from jaxcrystal.elements import SYMBOLS, atomic_number
@@ -45,11 +43,11 @@ from jaxcrystal.files import write_text
 from jaxcrystal.folders import held, results_folder
 from jaxcrystal.model import Model
 from jaxcrystal.remote import is_url
-from jaxcrystal.requests.pool import PATIENCE, Pool, make_pool
+from jaxcrystal.requests.pool import make_pool
 from jaxcrystal.requests.requests import Request
 from jaxcrystal.sampling.run import RunSettings
 from jaxcrystal.sampling.run_folder import RunFolder
-from jaxcrystal.structures.entries import Entry, load_entries
+from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.geometry import covalent_radii
 from jaxcrystal.structures.screening import Screening, screen_entries
@@ -91,104 +89,6 @@ class DiscoverSettings:
     unique: int | None = None
     phonons: int = 5
     inputs: int = 5
-
-
-class Count(NamedTuple):
-    """What became of the crystals in a stage.
-
-    Attributes:
-      stage: in words.
-      given: crystals.
-      kept: that went on.
-      lost: reason -> crystals that did not.
-    """
-
-    stage: str
-    given: int
-    kept: int
-    lost: dict[str, int]
-
-
-@dataclass(eq=False)
-class Discovery:
-    """What was found so far: what later stages would have made is empty.
-
-    Attributes:
-      path: the folder.
-      pool: assignments that could be sampled.
-      kind: of which kind the energies are.
-      references: known crystals with their energies.
-      rounds: of the sampler.
-      relaxed: rows of `relaxed.csv`.
-      again: screening of the relaxed crystals, the lowest energy first.
-      placed: those that it keeps, on the hull, the lowest first.
-      phonons: rows of `phonons.csv`.
-      phonon_plots: the figure of each; None where there is none.
-    """
-
-    path: Path
-    pool: Pool
-    kind: Energies
-    references: list[Compound]
-    rounds: list[Round] = field(default_factory=list)
-    relaxed: list[dict[str, str]] = field(default_factory=list)
-    again: Screening | None = None
-    placed: list[Placed] = field(default_factory=list)
-    phonons: list[dict[str, str]] = field(default_factory=list)
-    phonon_plots: list[Path | None] = field(default_factory=list)
-
-    @property
-    def different(self) -> list[Entry]:
-        """The different crystals that were sampled."""
-        return [row.entry for one in self.rounds for row in one.screening.rows if row.kept]
-
-    def counts(self) -> list[Count]:
-        """Returns what became of the crystals, a row for each stage that has been."""
-        rows = [row for one in self.rounds for row in one.screening.rows]
-        found = [_count("sampled", Screening(tuple(rows)))] if rows else []
-        if self.relaxed:
-            words = Counter(row["status"] for row in self.relaxed)
-            good = words.pop("ok", 0)
-            unfinished = sum(row["converged"] == "no" for row in self.relaxed)
-            lost = dict(words.most_common())
-            if unfinished:
-                lost["not converged (kept)"] = unfinished
-            found.append(Count("relaxed", len(self.relaxed), good, lost))
-        if self.again is not None:
-            good_rows = tuple(row for row in self.again.rows if row.entry.flag == "ok")
-            found.append(_count("different after relaxation", Screening(good_rows)))
-        if self.placed:
-            words = Counter(one.status for one in self.placed)
-            good = words.pop("ok", 0)
-            found.append(Count("placed on the hull", len(self.placed), good, dict(words)))
-        if self.phonons:
-            words = Counter(
-                (row["imaginary"] == "yes" and "imaginary modes") or row["status"] for row in self.phonons
-            )
-            good = words.pop("ok", 0)
-            found.append(Count("phonons of the best", len(self.phonons), good, dict(words)))
-        return found
-
-    def spending(self) -> str:
-        """Returns a sentence about what was sampled of what was asked for."""
-        if not self.rounds:
-            return self.pool.describe()
-        drawn = sum(len(one.screening.rows) for one in self.rounds)
-        last = self.rounds[-1]
-        return (
-            f"{drawn:,} crystals were sampled in {len(self.rounds)} rounds, of {last.sampled:,} of "
-            f"{len(self.pool.orders):,} assignments of letters; {last.spent:,} of them are spent (their last "
-            f"{PATIENCE} crystals were duplicates or none), {len(self.different):,} crystals differ"
-        )
-
-
-def _count(stage: str, screening: Screening) -> Count:
-    """Returns what a screening set aside, each structure under its first reason."""
-    flags = Counter(row.flags[0] for row in screening.rows if row.flags)
-    lost = dict(flags.most_common())
-    if screening.counts["duplicates"]:
-        lost["duplicate"] = screening.counts["duplicates"]
-    return Count(stage, len(screening.rows), screening.counts["kept"], lost)
 
 
 def read_references(files: Sequence[str | Path], kind: Energies) -> list[Compound]:

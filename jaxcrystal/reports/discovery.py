@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxcrystal.discovery.discover import Discovery
+from jaxcrystal.discovery.found import Discovery
 from jaxcrystal.discovery.hull import HULL_NAME, Placed, diagram, warnings_of
 from jaxcrystal.reports.gallery.content import gallery_content
 from jaxcrystal.reports.gallery.page import write_gallery
