@@ -1,0 +1,297 @@
+"""Discoveries by EMT: what is in the folder, that interrupted ones end the same, and what is refused."""
+
+import csv
+import gzip
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jaxcrystal import cli
+from jaxcrystal.discovery import discover as module
+from jaxcrystal.discovery import rounds
+from jaxcrystal.discovery.references import write_references
+from jaxcrystal.discovery.run import Work
+from jaxcrystal.files import is_partial
+from jaxcrystal.io.convert import pymatgen_json_text
+from jaxcrystal.structures.folder import part_folders
+from tests.discovery.crystals import cubic
+from tests.programs import READ_ONLY
+
+KILLS = int(os.environ.get("JAXCRYSTAL_KILLS", "1"))
+EMT = ("--potential", "emt", "--processes", "1", "--steps-per-level", "2", "--batch-size", "4")
+COPPER_GOLD = ("Cu-Au", "--space-group", "221,225", "--sites-per-element", "1", "--count", "8")
+NUMBERS = ("--phonons", "1", "--inputs", "1")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files, without those that were being written when a process was killed."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(place): path.read_bytes()
+        for place, path in found.items()
+        if not any(is_partial(Path(part)) for part in place.parts)
+    }
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_model.save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory) -> str:
+    """Copper, gold and the ordered Cu3Au, relaxed by EMT."""
+    folder = tmp_path_factory.mktemp("references")
+    known = {"cu": cubic(3.6, "Cu"), "au": cubic(4.1, "Au"), "cu3au": cubic(3.75, "Cu", "Cu", "Cu", "Au")}
+    (folder / "known.json").write_text(pymatgen_json_text(known))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCRYSTAL_CACHE", str(folder / "cache"))
+        words = ["references", str(folder / "known.json"), "--potential", "emt", "--processes", "1"]
+        assert cli.main([*words, "--out", str(folder / "emt.json.gz")]) == 0
+    return str(folder / "emt.json.gz")
+
+
+@pytest.fixture(scope="module")
+def command(model, references) -> list[str]:
+    return ["discover", *COPPER_GOLD, *EMT, *NUMBERS, "--model", model, "--references", references, "--out"]
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert cli.main([*command, str(out)]) == 0
+    return out
+
+
+def test_what_is_in_it(whole, references) -> None:
+    entries = json.loads(gzip.decompress(Path(references).read_bytes()))["entries"]
+    known = {entry["entry_id"]: entry["energy"] / sum(entry["composition"].values()) for entry in entries}
+    relaxed = {row["id"]: row for row in rows(whole / "relax" / "relaxed.csv")}
+    kept = {row["id"] for row in rows(whole / "relax" / "screening.csv") if row["kept"] == "yes"}
+    placed = rows(whole / "relax" / "hull.csv")
+    assert {row["id"] for row in placed} == kept
+    assert len(placed) > 2
+    for row in placed:
+        energy = float(relaxed[row["id"]]["energy_per_atom"])
+        gold = {"CuAu": 1 / 2, "CuAu3": 3 / 4, "Cu3Au": 1 / 4}[row["formula"]]
+        # The hull has a corner at Cu3Au.
+        share = min(gold, 0.25) * 4
+        hull = known["cu"] * (1 - share) + known["cu3au"] * share
+        if gold > 0.25:
+            share = (gold - 0.25) / 0.75
+            hull = known["cu3au"] * (1 - share) + known["au"] * share
+        assert float(row["e_above_hull"]) == pytest.approx(energy - hull, abs=2e-5)
+    heights = [float(row["e_above_hull"]) for row in placed]
+    assert heights == sorted(heights)
+    # Crystals are sampled, each under a name of its own, and the different ones are relaxed.
+    sampled = [row for one in sorted((whole / "sample").iterdir()) for row in rows(one / "screening.csv")]
+    assert [int(row["id"].partition("_")[0]) for row in sampled] == list(range(1, len(sampled) + 1))
+    different = [row["id"] for row in sampled if row["kept"] == "yes"]
+    assert list(relaxed) == different
+    assert {path.stem for path in (whole / "screen").glob("*.cif")} == set(different)
+    assert [row["id"] for row in rows(whole / "phonons" / "phonons.csv")] == [placed[0]["id"]]
+    assert [row["id"] for row in rows(whole / "inputs" / "inputs.csv")] == [placed[0]["id"]]
+
+
+def test_the_report(whole) -> None:
+    page = (whole / "report.html").read_text()
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+    keys = [column["key"] for column in data["columns"]]
+    shown = [dict(zip(keys, row, strict=True)) for row in data["rows"]]
+    placed = rows(whole / "relax" / "hull.csv")
+    assert [row["id"] for row in shown] == [row["id"] for row in placed]
+    assert [row["e_above_hull"] for row in shown] == [float(row["e_above_hull"]) for row in placed]
+    assert all(cell["coords"] for cell in data["cells"])
+    (sound,) = rows(whole / "phonons" / "phonons.csv")
+    assert shown[0]["lowest_frequency"] == float(sound["lowest_frequency"])
+    assert page.count("data:image/svg+xml;base64,") == 2  # the hull, and the phonons
+    # Nothing is lost without a reason.
+    table = re.search(r"What was set aside.*?</table>", page, re.DOTALL)[0]
+    lines = re.findall(r"<tr><td>(.*?)</td>.*?>(\d+)</td>.*?>(\d+)</td><td>(.*?)</td></tr>", table)
+    assert [stage for stage, *_ in lines] == [
+        *("sampled", "relaxed", "different after relaxation", "placed on the hull", "phonons of the best")
+    ]
+    for _, given, went_on, reasons in lines:
+        assert int(given) == int(went_on) + sum(map(int, re.findall(r"(\d+) ", reasons)))
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_stage_by_stage_it_ends_the_same(command, whole, tmp_path, capsys) -> None:
+    """Without references until the hull needs them."""
+    out = tmp_path / "run"
+    place = command.index("--references")
+    bare = command[:place] + command[place + 2 :]
+    for stage, there in (
+        ("plan", {"plan.csv", "run.json"}),
+        ("sample", {"plan.csv", "run.json", "sample"}),
+        ("relax", {"plan.csv", "run.json", "sample", "screen", "relax"}),
+    ):
+        assert cli.main([*bare, str(out), "--until", stage]) == 0
+        assert {path.name for path in out.iterdir()} == there
+    assert cli.main([*command, str(out), "--until", "hull"]) == 0
+    assert "crystals were sampled in" in capsys.readouterr().out
+    assert not (out / "phonons").exists()
+    assert cli.main([*command, str(out)]) == 0
+    assert contents(out) == contents(whole)
+
+
+def test_interrupted_anywhere_it_ends_the_same(command, whole, tmp_path, monkeypatch) -> None:
+    """Within a round, between a round and its screening, within the relaxation, before the hull."""
+    out, relax_one, drawn = tmp_path / "run", Work.relax, []
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    def relax_a_few(work, todo, settings):
+        for number, outcome in enumerate(relax_one(work, todo, settings)):
+            if number == 1:
+                stop()
+            yield outcome
+
+    def sample_some(run, candidates, *arguments):
+        if len(drawn) == 1:
+            (tmp_path / "run/sample/01/parts/.00000.x.part").mkdir(parents=True)
+            stop()
+        drawn.append(len(candidates))
+        sample(run, candidates, *arguments)
+
+    sample = rounds.sample_to_folder
+    for owner, name, interruption in (
+        (rounds, "sample_to_folder", sample_some),
+        (rounds, "write_screening", stop),
+        (module, "write_kept", stop),
+        (Work, "relax", relax_a_few),
+        (module, "write_screening", stop),
+        (module, "place_on_hull", stop),
+        (module, "phonons_to_folder", stop),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interruption)
+            assert cli.main([*command, str(out)]) == 130
+        assert not (out / "report.html").exists()
+    assert cli.main([*command, str(out)]) == 0
+    assert contents(out) == contents(whole)
+
+
+def test_an_assignment_whose_crystals_are_equal_gets_no_more(model, tmp_path, capsys) -> None:
+    """Two of the three assignments have a lattice only: after one crystal and three like it they are spent."""
+    orders = tmp_path / "orders.toml"
+    orders.write_text(
+        '[[order]]\nspace_group = 221\nwyckoff = {Cu = "a", Au = "b"}\ncount = 60\n'
+        '[[order]]\nspace_group = 221\nwyckoff = {Cu = "a", Au = "c"}\ncount = 60\n'
+    )
+    words = ["discover", str(orders), *EMT, "--model", model, "--until", "screen"]
+    assert cli.main([*words, "--out", str(tmp_path / "run")]) == 0
+    sampled = [row for one in (tmp_path / "run/sample").iterdir() for row in rows(one / "summary.csv")]
+    assert len(sampled) == 8
+    assert "2 of them are spent" in capsys.readouterr().out
+    assert {row["kept"] for row in rows(tmp_path / "run/screen/screening.csv")} == {"yes", "no"}
+    # So many different ones there are not, and one is there after the first round.
+    assert cli.main([*words, "--unique", "1", "--out", str(tmp_path / "one")]) == 0
+    assert len([row for one in (tmp_path / "one/sample").iterdir() for row in rows(one / "summary.csv")]) == 1
+
+
+def test_a_formula(model, tmp_path, capsys) -> None:
+    words = ["discover", "CuAu3", *EMT, "--model", model, "--space-group", "221", "--count", "3"]
+    assert cli.main([*words, "--until", "screen", "--out", str(tmp_path / "run")]) == 0
+    found = rows(tmp_path / "run/screen/screening.csv")
+    assert {row["formula"] for row in found} == {"CuAu3"}
+    assert "3 crystals were sampled" in capsys.readouterr().out
+
+
+@pytest.fixture
+def refused(model, tmp_path, capsys):
+    """Runs a discovery that must be refused, before a folder is made; returns what it says."""
+
+    def run(*arguments: str) -> str:
+        out = tmp_path / "refused"
+        assert cli.main(["discover", *arguments, *EMT, "--model", model, "--out", str(out)]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        assert not out.exists()
+        return said.err
+
+    return run
+
+
+def test_refusals(refused, references, tmp_path) -> None:
+    known = json.loads(gzip.decompress(Path(references).read_bytes()))
+    write_references(known | {"potential": "7net-0"}, tmp_path / "others.json")
+    write_references({**known, "entries": known["entries"][:1]}, tmp_path / "copper.json")
+    given = ("--references", references)
+    assert "unknown element 'Xx'" in refused("Cu-Xx", *given)
+    assert "cannot compute K" in refused("Cu-K", "--until", "relax")
+    assert "have no pure K: a hull needs every element" in refused("Cu-K", *given)
+    assert "have no pure Au" in refused("Cu-Au", "--references", str(tmp_path / "copper.json"))
+    assert "energies of emt (without corrections) and of 7net-0 (without corrections) do not go" in refused(
+        "Cu-Au", "--references", str(tmp_path / "others.json")
+    )
+    assert "--references is missing" in refused("Cu-Au")
+    assert "cannot read 'x'" in refused("Cu2Aux", *given).replace("unknown element", "cannot read 'x'")
+    assert "nothing.toml" in refused("nothing.toml", *given)
+    (tmp_path / "orders.toml").write_text('[[order]]\nformula = "CuAu"\n')
+    assert "--count does not go with a file of orders" in refused(
+        str(tmp_path / "orders.toml"), *given, "--count", "3"
+    )
+    assert "is a URL" in refused("Cu-Au", *given, "--out", "s3://bucket/run")
+
+
+def test_another_discovery_is_refused(command, whole, tmp_path, capsys) -> None:
+    before = contents(whole)
+    for changed in (["--seed", "1"], ["--max-force", "0.1"], ["--count", "9"]):
+        assert cli.main([*command, str(whole), *changed]) == 2
+        assert "holds a run with other settings" in capsys.readouterr().err
+    (tmp_path / "mine").write_text("mine")
+    assert cli.main([*command, str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert contents(whole) == before
+
+
+@pytest.mark.kills
+def test_killed_many_times_it_ends_the_same(command, tmp_path) -> None:
+    environment = os.environ | READ_ONLY | {"JAX_NUM_CPU_DEVICES": "1"}
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "jaxcrystal.cli", *command, str(out)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    started = time.perf_counter()
+    assert start(tmp_path / "whole").wait() == 0
+    seconds = time.perf_counter() - started
+    out, moments, lived = tmp_path / "run", random.Random(0), set()
+    for number in range(KILLS):
+        process = start(out)
+        time.sleep(moments.uniform(0.2, 1.0) * seconds)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            for path in sorted(out.rglob("*"), reverse=True):  # from the beginning
+                path.rmdir() if path.is_dir() else path.unlink()
+            continue
+        process.send_signal((signal.SIGKILL, signal.SIGTERM)[number % 2])
+        process.wait()
+        lived.add(tuple(sorted(path.name for path in out.iterdir())) if out.exists() else ())
+        print(f"kill {number + 1}: {len(contents(out)) if out.exists() else 0} files")
+    assert start(out).wait() == 0
+    assert contents(out) == contents(tmp_path / "whole")
+    assert KILLS < 20 or len(lived) > 3
+    assert part_folders(out / "relax")
