@@ -13,6 +13,7 @@ from jaxcrystal.commands import (
     evaluate,
     hull,
     info,
+    inputs,
     phonons,
     prepare,
     reconstruct,
@@ -75,7 +76,7 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"jaxcrystal {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     every = (
-        *(sample, screen, relax, references, hull, phonons, discover, view),
+        *(sample, screen, relax, references, hull, phonons, inputs, discover, view),
         *(prepare, train, evaluate, reconstruct, info),
     )
     for command in every:

@@ -58,6 +58,6 @@ def add_where(parser: argparse.ArgumentParser) -> None:
         where,
         "--dask",
         metavar="ADDRESS",
-        help="scheduler such as tcp://10.0.0.1:8786, whose workers compute instead; they need this package and the "
-        "potential",
+        help="scheduler such as tcp://10.0.0.1:8786, whose workers compute instead; they need this package "
+        "and the potential",
     )

@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 
 from jaxcrystal.discovery.best import best_relaxed
+from jaxcrystal.discovery.dft_inputs import INPUTS_NAME, write_inputs
 from jaxcrystal.discovery.energies import Compound, read_energies
 from jaxcrystal.discovery.found import Discovery
 from jaxcrystal.discovery.gates import Failure
@@ -34,6 +35,7 @@ from jaxcrystal.discovery.minimise import computed
 from jaxcrystal.discovery.phonons import phonons_to_folder
 from jaxcrystal.discovery.potentials import Energies, calculator, find_potential
 from jaxcrystal.discovery.relaxation import RelaxSettings
+from jaxcrystal.discovery.relaxed import names_of
 from jaxcrystal.discovery.rounds import sample_rounds
 from jaxcrystal.discovery.run import RelaxFolder, Work, relax_to_folder
 from jaxcrystal.discovery.vibrations import PLOT_NAME, PhononSettings, require_phonopy
@@ -54,6 +56,7 @@ from jaxcrystal.structures.screening import Screening, screen_entries
 from jaxcrystal.structures.screening_files import (
     SCREENING_NAME,
     read_screening,
+    rows_by_id,
     write_kept,
     write_screening,
 )
@@ -169,6 +172,7 @@ def discover(
         lambda: _relax(found, settings, work, say),
         lambda: _place(found),
         lambda: _vibrate(found, settings, work, say),
+        lambda: _write_inputs(found, settings),
     )
     with held(out):
         for stage in stages[: last + 1]:
@@ -265,6 +269,19 @@ def _vibrate(found: Discovery, settings: DiscoverSettings, work: Work, say: Call
     found.phonons = list(run.summary())
     plots = [part / PLOT_NAME for part in part_folders(folder)]
     found.phonon_plots = [plot if _has(plot) else None for plot in plots]
+
+
+def _write_inputs(found: Discovery, settings: DiscoverSettings) -> None:
+    """Writes inputs for DFT of the best."""
+    if not settings.inputs:
+        return
+    best = best_relaxed(found.path / "relax", settings.inputs)
+    folder = found.path / "inputs"
+    if not _has(folder / INPUTS_NAME):
+        write_inputs(best.entries, folder, e_above_hull=best.e_above_hull)
+    found.inputs = [row["id"] for row in rows_by_id(folder / INPUTS_NAME).values()]
+    if found.inputs != names_of(best.entries):
+        raise DataError(f"{folder} has inputs of other crystals: move it away, so that they are written anew")
 
 
 def _has(path: Path) -> bool:

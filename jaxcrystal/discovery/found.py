@@ -45,6 +45,7 @@ class Discovery:
       placed: those that it keeps, on the hull, the lowest first.
       phonons: rows of `phonons.csv`.
       phonon_plots: the figure of each; None where there is none.
+      inputs: names of the crystals that inputs for DFT were written of.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Discovery:
     placed: list[Placed] = field(default_factory=list)
     phonons: list[dict[str, str]] = field(default_factory=list)
     phonon_plots: list[Path | None] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
 
     @property
     def different(self) -> list[Entry]:

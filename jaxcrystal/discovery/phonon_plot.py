@@ -18,8 +18,8 @@ _STYLE: Any = {
 
 def plot_svg(
     ends: Sequence[tuple[str, str]],
-    distances: Sequence[Float[np.ndarray, " n"]],
-    frequencies: Sequence[Float[np.ndarray, "n modes"]],
+    distances: Sequence[Float[np.ndarray, " _"]],
+    frequencies: Sequence[Float[np.ndarray, "_ modes"]],
     dos_frequencies: Float[np.ndarray, " m"],
     dos: Float[np.ndarray, " m"],
 ) -> str:
@@ -59,7 +59,7 @@ def plot_svg(
 
 
 def _ticks(
-    ends: Sequence[tuple[str, str]], distances: Sequence[Float[np.ndarray, " n"]]
+    ends: Sequence[tuple[str, str]], distances: Sequence[Float[np.ndarray, " _"]]
 ) -> tuple[list[float], list[str]]:
     """Returns places and names of the special points; where the way jumps, both names."""
     places, names = [float(distances[0][0])], [_name(ends[0][0])]

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from jaxcrystal.discovery.gates import Failure
 from jaxcrystal.discovery.potentials import find_potential
 from jaxcrystal.discovery.relaxed import names_of
@@ -112,7 +114,7 @@ def _row(name: str, entry: Entry, outcome: Phonons | Failure, settings: PhononSe
     """Returns a row: THz, eV, eV/Å; empty where there is nothing."""
     found = dict.fromkeys(COLUMNS, "") | {
         "id": name,
-        "formula": "" if entry.structure is None else formula(entry.structure.atomic_numbers),
+        "formula": "" if entry.structure is None else formula(np.array(entry.structure.atomic_numbers)),
         "letters": entry.letters,
         "requested_group": str(entry.requested_group or ""),
     }

@@ -1,8 +1,7 @@
 """Renders a discovery as one HTML file: the hull, candidates as rotatable cells, phonons, what was lost."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcrystal.discovery.found import Discovery
@@ -11,7 +10,7 @@ from jaxcrystal.reports.gallery.content import gallery_content
 from jaxcrystal.reports.gallery.page import write_gallery
 from jaxcrystal.reports.hull_plots import hull_plot
 from jaxcrystal.reports.page import bullets, image, paragraph, picture, table
-from jaxcrystal.text import cell_text
+from jaxcrystal.structures.screening_files import rows_by_id
 
 REPORT_NAME = "report.html"
 #: Systems whose hulls are drawn, and candidates of the table.
@@ -33,7 +32,7 @@ def write_report(discovery: Discovery, title: str) -> Path:
     path = discovery.path / REPORT_NAME
     shown = [one.compound.name for one in discovery.placed]
     entries = {row.entry.name: row.entry for row in discovery.again.rows} if discovery.again else {}
-    more = {name: dict(row) for name, row in _rows(discovery.path / "relax" / HULL_NAME).items()}
+    more = rows_by_id(discovery.path / "relax" / HULL_NAME)
     for row in discovery.phonons:
         more.get(row["id"], {}).update(
             {key: row[key] for key in ("lowest_frequency", "imaginary", "supercell")}
@@ -59,6 +58,7 @@ def _body(discovery: Discovery) -> list[str]:
         *_hulls(discovery),
         *_best(discovery),
         *_phonons(discovery),
+        *_inputs(discovery),
         *_lost(discovery),
         "<h2>Crystals, the lowest above the hull first</h2>",
     ]
@@ -132,6 +132,16 @@ def _phonons(discovery: Discovery) -> list[str]:
     return ["<h2>Phonons of the best</h2>", f'<div class="pair">{"".join(figures)}</div>']
 
 
+def _inputs(discovery: Discovery) -> list[str]:
+    if not discovery.inputs:
+        return []
+    names = ", ".join(discovery.inputs)
+    return [
+        "<h2>Inputs for DFT</h2>",
+        paragraph(f"In the folder inputs, for VASP and Quantum ESPRESSO, with scripts: {names}"),
+    ]
+
+
 def _lost(discovery: Discovery) -> list[str]:
     rows = []
     for one in discovery.counts():
@@ -142,10 +152,3 @@ def _lost(discovery: Discovery) -> list[str]:
         table(("stage", "crystals", "went on", "reasons"), rows, numbers=(1, 2)),
         paragraph(discovery.spending(), note=True),
     ]
-
-
-def _rows(path: Path) -> Mapping[str, dict[str, str]]:
-    """Returns the rows of a table of ours by id."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = ({key: cell_text(value) for key, value in row.items()} for row in csv.DictReader(file))
-        return {row["id"]: row for row in rows}

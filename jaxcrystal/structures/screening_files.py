@@ -114,13 +114,12 @@ def write_screening(screening: Screening, folder: Path) -> Path:
     return path
 
 
-def screening_rows(folder: Path) -> dict[str, dict[str, str]]:
-    """Returns the rows of `screening.csv` by id; none where there is no such file.
+def rows_by_id(path: Path) -> dict[str, dict[str, str]]:
+    """Returns the rows of a table such as `screening.csv` by id; none where there is no such file.
 
     Raises:
       DataError: it cannot be read.
     """
-    path = folder / SCREENING_NAME
     if not path.is_file():
         return {}
     try:
@@ -144,7 +143,7 @@ def read_screening(folder: Path, entries: Sequence[Entry]) -> Screening:
     Raises:
       DataError: a structure has no row, or the file cannot be read.
     """
-    rows, found = screening_rows(folder), []
+    rows, found = rows_by_id(folder / SCREENING_NAME), []
     for entry in entries:
         row = rows.get(entry.name)
         if row is None or not row["rank"].isdecimal():
