@@ -13,7 +13,7 @@ Each stage goes on where it was when the process was killed, and ends in the sam
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ from jaxcrystal.sampling.run_folder import RunFolder
 from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.geometry import covalent_radii
-from jaxcrystal.structures.screening import Screening, screen_entries
+from jaxcrystal.structures.screening import screen_entries
 from jaxcrystal.structures.screening_files import (
     SCREENING_NAME,
     read_screening,
@@ -227,11 +227,12 @@ def _screen(found: Discovery) -> None:
     folder = found.path / "screen"
     if _has(folder / SCREENING_NAME):
         return
-    rows = [row for one in found.rounds for row in one.screening.rows]
+    texts = [(one.folder / SCREENING_NAME).read_text(encoding="utf-8") for one in found.rounds]
     with results_folder(folder) as out:
         for one in found.rounds:
             write_kept(one.screening, one.folder, out)
-        write_screening(Screening(tuple(replace(row, rank=n + 1) for n, row in enumerate(rows))), out)
+        rows = (text.partition("\n")[2] for text in texts[1:])
+        write_text(out / SCREENING_NAME, "".join([texts[0], *rows]))
 
 
 def _relax(found: Discovery, settings: DiscoverSettings, work: Work, say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ goes on with the round that it was at.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -121,7 +121,7 @@ def sample_rounds(
 
 
 def place_of(entry: Entry) -> int:
-    """Returns which crystal of all rounds an entry is: the sampler's names begin with it."""
+    """Returns which crystal of all rounds an entry is, from 1: the sampler's names begin with it."""
     return int(entry.name.partition("_")[0])
 
 
@@ -129,6 +129,7 @@ def _screened(folder: Path, kept: list[Screened], processes: int | None) -> Scre
     entries = sorted(load_entries(folder, processes), key=place_of)
     if (folder / SCREENING_NAME).is_file():
         return read_screening(folder, entries)
-    screening = screen_entries(entries, earlier=kept, processes=processes)
+    rows = screen_entries(entries, earlier=kept, processes=processes).rows
+    screening = Screening(tuple(replace(row, rank=place_of(row.entry)) for row in rows))
     write_screening(screening, folder)
     return screening

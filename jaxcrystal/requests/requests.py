@@ -260,11 +260,17 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
 
 
 def common_groups(frequencies: LetterFrequencies) -> list[int]:
-    """Returns the groups with most structures in the training data, the commonest first."""
+    """Returns the groups with most structures in the training data, the commonest first.
+
+    Raises:
+      RequestError: the data has none.
+    """
     totals = {
         group: sum(sum(found.values()) for found in kinds.values())
         for group, kinds in frequencies.assignments.items()
     }
+    if not totals:
+        raise RequestError("the model does not say which groups are common: name some with --space-group")
     return sorted(totals, key=lambda group: (-totals[group], group))[:NUM_COMMON]
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pymatgen.core import Composition
 
 from jaxcrystal import cli
 from jaxcrystal.discovery import discover as module
@@ -88,7 +89,7 @@ def test_what_is_in_it(whole, references) -> None:
     assert len(placed) > 2
     for row in placed:
         energy = float(relaxed[row["id"]]["energy_per_atom"])
-        gold = {"CuAu": 1 / 2, "CuAu3": 3 / 4, "Cu3Au": 1 / 4}[row["formula"]]
+        gold = Composition(row["formula"]).get_atomic_fraction("Au")
         # The hull has a corner at Cu3Au.
         share = min(gold, 0.25) * 4
         hull = known["cu"] * (1 - share) + known["cu3au"] * share
@@ -220,7 +221,8 @@ def refused(model, tmp_path, capsys):
 
     def run(*arguments: str) -> str:
         out = tmp_path / "refused"
-        assert cli.main(["discover", *arguments, *EMT, "--model", model, "--out", str(out)]) == 2
+        words = ["discover", *arguments, *EMT, "--model", model]
+        assert cli.main([*words, *([] if "--out" in arguments else ["--out", str(out)])]) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.count("\n") == 1
@@ -234,21 +236,23 @@ def test_refusals(refused, references, tmp_path) -> None:
     known = json.loads(gzip.decompress(Path(references).read_bytes()))
     write_references(known | {"potential": "7net-0"}, tmp_path / "others.json")
     write_references({**known, "entries": known["entries"][:1]}, tmp_path / "copper.json")
-    given = ("--references", references)
+    given = ("--space-group", "221", "--references", references)
+    copper, others = str(tmp_path / "copper.json"), str(tmp_path / "others.json")
     assert "unknown element 'Xx'" in refused("Cu-Xx", *given)
-    assert "cannot compute K" in refused("Cu-K", "--until", "relax")
+    assert "cannot compute K" in refused("Cu-K", "--space-group", "221", "--until", "relax")
     assert "have no pure K: a hull needs every element" in refused("Cu-K", *given)
-    assert "have no pure Au" in refused("Cu-Au", "--references", str(tmp_path / "copper.json"))
-    assert "energies of emt (without corrections) and of 7net-0 (without corrections) do not go" in refused(
-        "Cu-Au", "--references", str(tmp_path / "others.json")
-    )
+    assert "have no pure Au" in refused("Cu-Au", *given[:3], copper)
+    said = refused("Cu-Au", *given[:3], others)
+    assert "energies of emt (without corrections) and of 7net-0 (without corrections) do not go" in said
     assert "--references is missing" in refused("Cu-Au")
-    assert "unknown element 'Aux'" in refused("Cu2Aux", *given)
-    assert "nothing.toml" in refused("nothing.toml", *given)
-    (tmp_path / "orders.toml").write_text('[[order]]\nformula = "CuAu"\n')
-    assert "--count does not go with a file of orders" in refused(
-        str(tmp_path / "orders.toml"), *given, "--count", "3"
+    assert "does not say which groups are common: name some with --space-group" in refused(
+        "Cu-Au", *given[2:]
     )
+    assert "unknown element 'Aux'" in refused("Cu2Aux", *given)
+    assert "cannot read nothing.toml" in refused("nothing.toml", *given[2:])
+    orders = tmp_path / "orders.toml"
+    orders.write_text('[[order]]\nformula = "CuAu"\n')
+    assert "--count does not go with a file of orders" in refused(str(orders), *given[2:], "--count", "3")
     assert "is a URL" in refused("Cu-Au", *given, "--out", "s3://bucket/run")
 
 
