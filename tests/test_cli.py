@@ -20,6 +20,7 @@ COMMANDS = (
     "relax",
     "references",
     "hull",
+    "discover",
     "view",
     "prepare",
     "train",
