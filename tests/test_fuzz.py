@@ -93,6 +93,11 @@ BASES = {
         ["--like", NOWHERE],
         ["mine.toml"],
     ],
+    "discover": [
+        ["Na-Cl", "--space-group", "221", "--until", "plan", "--out", "x"],
+        ["Cu2KSi", "--space-group", "221,225", "--until", "plan", "--out", "x"],
+        ["mine.toml", "--until", "plan", "--out", "x"],
+    ],
     "screen": [[NOWHERE]],
     "view": [[NOWHERE]],
     "prepare": [[NOWHERE, "--out", "x.npz"]],
@@ -101,8 +106,8 @@ BASES = {
     "info": [[NOWHERE]],
     "train": [["mine.toml"]],
 }
-#: They wait for other machines.
-ALONE = ("--distributed", "--dask", "--help")
+#: They wait for other machines, or begin the work.
+ALONE = ("--distributed", "--dask", "--help", "--until")
 
 
 def flat(table: dict) -> list[tuple[str, ...]]:

@@ -139,8 +139,10 @@ def discover(
     last = STAGES.index(until)
     if is_url(out):
         raise RequestError(f"{out} is a URL: a discovery is made on a disk")
-    potential = find_potential(settings.relaxing.potential)
-    known = read_references(references, potential.kind)
+    name = settings.relaxing.potential
+    # What only samples needs no potential.
+    kind = find_potential(name).kind if references or last >= STAGES.index("relax") else Energies(name)
+    known = read_references(references, kind)
     if last >= STAGES.index("hull") and not known:
         raise RequestError(
             "--references is missing: the hull needs energies of known crystals "
@@ -152,9 +154,9 @@ def discover(
         require_elements(elements, known)
     if last >= STAGES.index("phonons") and settings.phonons:
         require_phonopy()
-    found = Discovery(Path(out), pool, potential.kind, known)
+    found = Discovery(Path(out), pool, kind, known)
     if last >= STAGES.index("relax") and not _has(found.path / "relax" / RelaxFolder.table):
-        require_computable(potential.name, elements)
+        require_computable(name, elements)
     DiscoverFolder(
         out,
         {

@@ -25,6 +25,8 @@ from jaxcrystal.text import csv_text
 FIRST = 4
 #: Crystals one after the other that must be equal to others, or no crystals, for an assignment to be spent.
 PATIENCE = 3
+#: Times that letters are drawn of which the data says nothing, at most.
+_DRAWS = 1000
 #: Rounds that the crystals asked for are shared among, at least.
 _ROUNDS = 4
 
@@ -98,10 +100,11 @@ def _of_order(order: Order, count: int, frequencies: LetterFrequencies, seed: in
     chances: Mapping[Assignment, float] = frequencies.chances(order.space_group, order.counts, order.elements)
     if not chances:  # the data has no such structure, and letters are drawn site by site
         rng = np.random.default_rng([seed, order.hash])
+        draws = min(count, _DRAWS)
         drawn = Counter(
-            frequencies.draw(rng, order.space_group, order.counts, order.elements) for _ in range(count)
+            frequencies.draw(rng, order.space_group, order.counts, order.elements) for _ in range(draws)
         )
-        chances = {assignment: number / count for assignment, number in drawn.items()}
+        chances = {assignment: number / draws for assignment, number in drawn.items()}
     found: Counter[Order] = Counter()
     for assignment, chance in chances.items():
         letters = tuple(tuple(sorted(of_element)) for of_element in assignment)
