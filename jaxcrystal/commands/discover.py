@@ -34,6 +34,7 @@ _EXAMPLES = """\
 examples:
   jaxcrystal references train.csv.gz val.csv.gz --system Cu-Si-K --out cu_si_k.json.gz
   jaxcrystal discover Cu-Si-K --references cu_si_k.json.gz --out cu_si_k
+  jaxcrystal discover Cu-Si-K --count 60 --relax 200 --references cu_si_k.json.gz --out more
   jaxcrystal discover Cu2KSi --unique 200 --references cu_si_k.json.gz --out cu2ksi
   jaxcrystal discover orders.toml --until relax --out mine
 
@@ -42,7 +43,8 @@ The stages, each in a folder of its own, which the other commands read:
   sample    sample/00, sample/01, ...: rounds. An assignment whose last crystals were all equal to earlier
             ones gets no more, and the others share what is left
   screen    screen/: the different crystals as CIF; screening.csv says why others are set aside
-  relax     relax/: see `jaxcrystal relax`; of crystals that became equal the lowest is kept (screening.csv)
+  relax     with --relax N first/: five steps of each crystal. relax/: see `jaxcrystal relax`; of crystals
+            that became equal the lowest is kept (screening.csv)
   hull      relax/hull.csv: energies above the hull of the references
   phonons   phonons/: see `jaxcrystal phonons`
   inputs    inputs/: see `jaxcrystal inputs`
@@ -131,6 +133,13 @@ def add(commands: Commands) -> None:
     )
     best = parser.add_argument_group("what becomes of the best")
     some = Within(0, 10**6)
+    add_number(
+        best,
+        "--relax",
+        Within(1, 10**6),
+        help="crystals that are relaxed: those that lie lowest above the hull after five steps, which take "
+        "a fraction of the time (default: all)",
+    )
     add_number(best, "--phonons", some, default=5, help="crystals whose phonons are computed; 0: none")
     add_number(best, "--inputs", some, default=5, help="crystals that inputs for DFT are written of; 0: none")
     parser.add_argument(
@@ -159,7 +168,8 @@ def run(arguments: argparse.Namespace) -> int:
     import jax
 
     from jaxcrystal.diffusion.langevin import LangevinConfig
-    from jaxcrystal.discovery.discover import DiscoverSettings, discover
+    from jaxcrystal.discovery.discover import discover
+    from jaxcrystal.discovery.stages import DiscoverSettings
     from jaxcrystal.sampling.run import RunSettings
 
     model = model_of(arguments)
@@ -175,7 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
         *(requests, model, arguments.out),
         DiscoverSettings(
             *(RunSettings(config, arguments.seed, batch_size), relaxing, arguments.unique),
-            *(arguments.phonons, arguments.inputs),
+            *(arguments.relax, arguments.phonons, arguments.inputs),
         ),
         arguments.references,
         until=arguments.until,

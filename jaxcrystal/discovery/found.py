@@ -40,6 +40,7 @@ class Discovery:
       kind: of which kind the energies are.
       references: known crystals with their energies.
       rounds: of the sampler.
+      first: rows of `relaxed.csv` after a few steps, where only the lowest are relaxed.
       relaxed: rows of `relaxed.csv`.
       again: screening of the relaxed crystals, the lowest energy first.
       placed: those that it keeps, on the hull, the lowest first.
@@ -53,6 +54,7 @@ class Discovery:
     kind: Energies
     references: list[Compound]
     rounds: list[Round] = field(default_factory=list)
+    first: list[dict[str, str]] = field(default_factory=list)
     relaxed: list[dict[str, str]] = field(default_factory=list)
     again: Screening | None = None
     placed: list[Placed] = field(default_factory=list)
@@ -69,6 +71,11 @@ class Discovery:
         """Returns what became of the crystals, a row for each stage that has been."""
         rows = [row for one in self.rounds for row in one.screening.rows]
         found = [_count("sampled", Screening(tuple(rows)))] if rows else []
+        if self.first:
+            words = Counter(row["status"] for row in self.first)
+            higher = words.pop("ok", 0) - len(self.relaxed)
+            lost = dict(words.most_common()) | ({"higher than the others": higher} if higher else {})
+            found.append(Count("a few steps", len(self.first), len(self.relaxed), lost))
         if self.relaxed:
             words = Counter(row["status"] for row in self.relaxed)
             good = words.pop("ok", 0)

@@ -16,8 +16,7 @@ import pytest
 from pymatgen.core import Composition
 
 from jaxcrystal import cli
-from jaxcrystal.discovery import discover as module
-from jaxcrystal.discovery import rounds
+from jaxcrystal.discovery import rounds, stages
 from jaxcrystal.discovery.references import write_references
 from jaxcrystal.discovery.run import Work
 from jaxcrystal.files import is_partial
@@ -175,11 +174,11 @@ def test_interrupted_anywhere_it_ends_the_same(command, whole, tmp_path, monkeyp
     for owner, name, interruption in (
         (rounds, "sample_to_folder", sample_some),
         (rounds, "write_screening", stop),
-        (module, "write_kept", stop),
+        (stages, "write_kept", stop),
         (Work, "relax", relax_a_few),
-        (module, "write_screening", stop),
-        (module, "place_on_hull", stop),
-        (module, "phonons_to_folder", stop),
+        (stages, "write_screening", stop),
+        (stages, "place_on_hull", stop),
+        (stages, "phonons_to_folder", stop),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, interruption)
@@ -205,6 +204,21 @@ def test_an_assignment_whose_crystals_are_equal_gets_no_more(model, tmp_path, ca
     # So many different ones there are not, and one is there after the first round.
     assert cli.main([*words, "--unique", "1", "--out", str(tmp_path / "one")]) == 0
     assert len([row for one in (tmp_path / "one/sample").iterdir() for row in rows(one / "summary.csv")]) == 1
+
+
+def test_only_the_lowest_are_relaxed(command, whole, tmp_path) -> None:
+    """As after five steps; what they become is what all would."""
+    out = tmp_path / "run"
+    assert cli.main([*command, str(out), "--relax", "2", "--until", "hull"]) == 0
+    first, relaxed = (rows(out / name / "relaxed.csv") for name in ("first", "relax"))
+    every = rows(whole / "relax" / "relaxed.csv")
+    assert [row["id"] for row in first] == [row["id"] for row in every]
+    assert max(int(row["steps"]) for row in first if row["steps"]) == 5
+    assert [row for row in every if row in relaxed] == relaxed
+    assert len(relaxed) == 2
+    assert "higher than the others" in (out / "report.html").read_text()
+    place = command.index("--references")
+    assert cli.main([*command[:place], "--until", "relax", "--relax", "2", "--out", str(tmp_path / "x")]) == 2
 
 
 def test_a_formula(model, tmp_path, capsys) -> None:
