@@ -94,6 +94,8 @@ BASES = {
         ["mine.toml"],
     ],
     "screen": [[NOWHERE]],
+    "phonons": [[NOWHERE, "--out", "x"]],
+    "inputs": [[NOWHERE, "--out", "x"]],
     "view": [[NOWHERE]],
     "prepare": [[NOWHERE, "--out", "x.npz"]],
     "evaluate": [[NOWHERE, "--reference", NOWHERE, "--out", "x"]],
