@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,6 +31,18 @@ SCORES = ("score_coords", "score_lattice")
 _MANY = 2000
 
 
+class Measure(NamedTuple):
+    """A number by which structures are ranked, beside those that the sampler gives.
+
+    Attributes:
+      column: its name in `screening.csv`.
+      of: returns it for each structure, None where there is none; the least is best, NaN last.
+    """
+
+    column: str
+    of: Callable[["Sequence[Structure | None]"], np.ndarray]
+
+
 @dataclass(frozen=True, eq=False)
 class Screened:
     """One structure and what was found.
@@ -45,6 +57,7 @@ class Screened:
       known_as: name of an equal structure of the reference; empty: there is none. Looked for
         only where `flags` is empty.
       scores: `SCORES`; NaN where not known.
+      measured: what `Screening.measure` names; NaN where not known.
     """
 
     entry: Entry
@@ -54,6 +67,7 @@ class Screened:
     duplicate_of: str
     known_as: str
     scores: tuple[float, float]
+    measured: float = math.nan
 
     @property
     def kept(self) -> bool:
@@ -67,9 +81,11 @@ class Screening:
 
     Attributes:
       rows: by rank.
+      measure: column of the number that they are ranked by; empty: of none.
     """
 
     rows: tuple[Screened, ...]
+    measure: str = ""
 
     @property
     def kept(self) -> "list[Structure]":
@@ -99,7 +115,7 @@ def screen(
     novel_against: str | Path | None = None,
     min_distance: float | None = None,
     density: tuple[float, float] | None = None,
-    rank: bool = False,
+    rank: bool | Measure = False,
     processes: int | None = None,
 ) -> Screening:
     """Screens the structures of a source.
@@ -116,8 +132,8 @@ def screen(
         is flagged. Default: relative to covalent radii, see `geometry.is_short`.
       density: least and greatest, g/cm³. Default: relative to the atoms' volumes, see
         `geometry.is_odd_density`.
-      rank: rank by the sampler's last scores, the smallest first, instead of by the source's
-        order. A structure's place is the mean of its places by either score.
+      rank: True: rank by the sampler's last scores, the smallest first, instead of by the source's
+        order; a structure's place is the mean of its places by either score. A measure: by that.
       processes: see `workers.stream_structures`.
 
     Raises:
@@ -131,7 +147,7 @@ def screen(
     with opened_source(source) as path:
         entries = load_entries(path, processes)
         scores = _scores(entries, path)
-    if rank and np.isnan(scores).all():
+    if rank is True and np.isnan(scores).all():
         raise RequestError(
             f"no scores to rank by: {source} has no numbers in the columns {' and '.join(SCORES)} of "
             f"{SUMMARY_NAME}"
@@ -141,9 +157,14 @@ def screen(
         known = load_entries(novel_against, processes)
         if all(entry.structure is None for entry in known):
             raise DataError(f"no structure of {novel_against} can be read: {known[0].error}")
-    order = ranking(scores) if rank else np.arange(len(entries))
+    measured = np.full(len(entries), np.nan)
+    if isinstance(rank, Measure):
+        measured = rank.of([entry.structure for entry in entries])
+    order = np.arange(len(entries))
+    if rank:
+        order = ranking(measured[:, None] if isinstance(rank, Measure) else scores)
     entries = [entries[i] for i in order.tolist()]
-    scores = scores[order]
+    scores, measured = scores[order], measured[order]
 
     geometries = map_structures(
         _measured,
@@ -174,16 +195,18 @@ def screen(
                 duplicate_of=duplicate_of[i],
                 known_as=known_as[i],
                 scores=(float(scores[i, 0]), float(scores[i, 1])),
+                measured=float(measured[i]),
             )
             for i in range(len(entries))
-        )
+        ),
+        rank.column if isinstance(rank, Measure) else "",
     )
 
 
-def ranking(scores: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, " n"]:
-    """Returns the order by the mean of the places by either score, the smallest scores first.
+def ranking(scores: Float[np.ndarray, "n columns"]) -> Int[np.ndarray, " n"]:
+    """Returns the order by the mean of the places by each score, the smallest scores first.
 
-    The two have different units, so that their sum would mean nothing. A column without a
+    They have different units, so that their sum would mean nothing. A column without a
     number is left out; a structure without a score in the others comes last. Of equal ones
     the first stays first.
     """

@@ -43,7 +43,8 @@ _LONGEST_NAME = 100
 
 def screening_csv(screening: Screening) -> str:
     """Returns one row a structure, best first; Å, g/cm³, Å³ an atom; empty where not known."""
-    table: list[Sequence[str]] = [_COLUMNS]
+    measure = [screening.measure] if screening.measure else []
+    table: list[Sequence[str]] = [[*_COLUMNS, *measure]]
     for row in screening.rows:
         g = row.geometry
         measured: list[object] = [""] * 6
@@ -60,7 +61,7 @@ def screening_csv(screening: Screening) -> str:
             "+".join(row.flags),
             row.duplicate_of,
             row.known_as,
-            *("" if math.isnan(x) else f"{x:.6g}" for x in row.scores),
+            *("" if math.isnan(x) else f"{x:.6g}" for x in (*row.scores, *[row.measured] * len(measure))),
         ]
         table.append([encodable(str(cell)) for cell in cells])
     return csv_text(table)
@@ -69,9 +70,10 @@ def screening_csv(screening: Screening) -> str:
 def table(screening: Screening, max_rows: int = 16) -> str:
     """Returns the best kept structures as a table for the terminal, and a line about all."""
     kept = [row for row in screening.rows if row.kept]
-    head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES)
+    head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES, screening.measure)
     rows = [head, *(_row(row) for row in kept[:max_rows])]
-    shown = [n for n, name in enumerate(head) if n < len(head) - 2 or any(row[n] for row in rows[1:])]
+    always = len(head) - len(SCORES) - 1
+    shown = [n for n, name in enumerate(head) if n < always or any(row[n] for row in rows[1:])]
     lines = aligned([[row[n] for n in shown] for row in rows], left=(1, 2))
     if len(kept) > max_rows:
         lines.append(f"... and {len(kept) - max_rows} more in {SCREENING_NAME}")
@@ -196,7 +198,7 @@ def _row(row: Screened) -> tuple[str, ...]:
         f"{g.shortest_distance:.2f}",
         f"{g.density:.2f}",
         f"{g.volume_per_atom:.1f}",
-        *("" if math.isnan(x) else f"{x:.4g}" for x in row.scores),
+        *("" if math.isnan(x) else f"{x:.4g}" for x in (*row.scores, row.measured)),
     )
 
 
