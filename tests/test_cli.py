@@ -20,6 +20,8 @@ COMMANDS = (
     "relax",
     "references",
     "hull",
+    "phonons",
+    "inputs",
     "discover",
     "view",
     "prepare",

@@ -99,6 +99,8 @@ BASES = {
         ["mine.toml", "--until", "plan", "--out", "x"],
     ],
     "screen": [[NOWHERE]],
+    "phonons": [[NOWHERE, "--out", "x"]],
+    "inputs": [[NOWHERE, "--out", "x"]],
     "view": [[NOWHERE]],
     "prepare": [[NOWHERE, "--out", "x.npz"]],
     "evaluate": [[NOWHERE, "--reference", NOWHERE, "--out", "x"]],

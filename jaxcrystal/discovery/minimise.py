@@ -31,6 +31,7 @@ class Minimum(NamedTuple):
       stress: [3, 3] eV/Å³, the derivative of the energy by strain over the volume.
       steps: taken.
       converged: whether forces and stress are as small as was asked for.
+      start_energy: eV of the cell where it began.
     """
 
     q: Float[np.ndarray, " n"]
@@ -39,6 +40,7 @@ class Minimum(NamedTuple):
     stress: Float[np.ndarray, "3 3"]
     steps: int
     converged: bool
+    start_energy: float
 
     @property
     def max_force(self) -> float:
@@ -108,6 +110,7 @@ class _Free(Filter):
         self._energies = energies
         self.n = -(-len(free) // 3)
         self.set_positions(np.pad(start, (0, 3 * self.n - len(free))).reshape(-1, 3))
+        self._start_energy = self._computed[0]
 
     def get_positions(self) -> np.ndarray:
         return self._rows.copy()
@@ -131,7 +134,7 @@ class _Free(Filter):
         return self._computed[0]
 
     def minimum(self, steps: int) -> Minimum:
-        return Minimum(self.q.copy(), *self._computed, steps, False)
+        return Minimum(self.q.copy(), *self._computed, steps, False, self._start_energy)
 
 
 class _Steps(BFGS):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 #: Structures that are written together: what a kill can cost, against the number of folders.
 PART_SIZE = 8
@@ -64,12 +65,12 @@ class Work:
         yield from self.stream(partial(relax_entry, settings=settings), entries, "relax")
 
     def stream(
-        self, function: Callable[[Entry], Result], entries: Sequence[Entry], description: str
+        self, function: Callable[[Item], Result], items: Sequence[Item], description: str
     ) -> Iterator[Result]:
-        """Yields a function of each structure, in order; see `workers.stream_structures`."""
+        """Yields a function of each item, in order; see `workers.stream_structures`."""
         yield from stream_structures(
             function,
-            entries,
+            items,
             processes=self.processes,
             dask=self.dask,
             description=description,

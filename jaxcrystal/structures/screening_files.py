@@ -11,7 +11,7 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.structures.folder import part_folders, summary_rows
-from jaxcrystal.structures.screening import SCORES, Screened, Screening, measured
+from jaxcrystal.structures.screening import SCORES, Screened, Screening, geometry_of
 from jaxcrystal.symmetry.detect import is_searchable
 from jaxcrystal.text import aligned, cell_text, csv_text
 
@@ -45,7 +45,8 @@ _LONGEST_NAME = 100
 
 def screening_csv(screening: Screening) -> str:
     """Returns one row a structure, best first; Å, g/cm³, Å³ an atom; empty where not known."""
-    table: list[Sequence[str]] = [_COLUMNS]
+    measure = [screening.measure] if screening.measure else []
+    table: list[Sequence[str]] = [[*_COLUMNS, *measure]]
     for row in screening.rows:
         g = row.geometry
         measured: list[object] = [""] * 6
@@ -62,7 +63,7 @@ def screening_csv(screening: Screening) -> str:
             "+".join(row.flags),
             row.duplicate_of,
             row.known_as,
-            *("" if math.isnan(x) else f"{x:.6g}" for x in row.scores),
+            *("" if math.isnan(x) else f"{x:.6g}" for x in (*row.scores, *[row.measured] * len(measure))),
         ]
         table.append([encodable(str(cell)) for cell in cells])
     return csv_text(table)
@@ -71,9 +72,10 @@ def screening_csv(screening: Screening) -> str:
 def table(screening: Screening, max_rows: int = 16) -> str:
     """Returns the best kept structures as a table for the terminal, and a line about all."""
     kept = [row for row in screening.rows if row.kept]
-    head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES)
+    head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES, screening.measure)
     rows = [head, *(_row(row) for row in kept[:max_rows])]
-    shown = [n for n, name in enumerate(head) if n < len(head) - 2 or any(row[n] for row in rows[1:])]
+    always = len(head) - len(SCORES) - 1
+    shown = [n for n, name in enumerate(head) if n < always or any(row[n] for row in rows[1:])]
     lines = aligned([[row[n] for n in shown] for row in rows], left=(1, 2))
     if len(kept) > max_rows:
         lines.append(f"... and {len(kept) - max_rows} more in {SCREENING_NAME}")
@@ -153,7 +155,7 @@ def read_screening(folder: Path, entries: Sequence[Entry]) -> Screening:
             Screened(
                 entry=entry,
                 rank=int(row["rank"]),
-                geometry=measured(entry.structure) if row["kept"] == "yes" else None,
+                geometry=geometry_of(entry.structure) if row["kept"] == "yes" else None,
                 flags=tuple(filter(None, row["flags"].split("+"))),
                 duplicate_of=row["duplicate_of"],
                 known_as=row["known_as"],
@@ -247,7 +249,7 @@ def _row(row: Screened) -> tuple[str, ...]:
         f"{g.shortest_distance:.2f}",
         f"{g.density:.2f}",
         f"{g.volume_per_atom:.1f}",
-        *("" if math.isnan(x) else f"{x:.4g}" for x in row.scores),
+        *("" if math.isnan(x) else f"{x:.4g}" for x in (*row.scores, row.measured)),
     )
 
 
