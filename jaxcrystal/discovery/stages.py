@@ -20,7 +20,7 @@ from jaxcrystal.discovery.run import Work, relax_to_folder
 from jaxcrystal.discovery.vibrations import PLOT_NAME, PhononSettings
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_text
-from jaxcrystal.folders import results_folder
+from jaxcrystal.folders import is_filled, results_folder
 from jaxcrystal.model import Model
 from jaxcrystal.sampling.run import RunSettings
 from jaxcrystal.structures.entries import Entry, load_entries
@@ -85,7 +85,7 @@ def screen(found: Discovery) -> None:
         lost = ", ".join(f"{n} {reason}" for reason, n in found.counts()[0].lost.items())
         raise DataError(f"no sampled crystal can be used ({lost}): ask for more, or for other groups")
     folder = found.path / "screen"
-    if (folder / SCREENING_NAME).is_file():
+    if is_filled(folder):
         return
     texts = [(one.folder / SCREENING_NAME).read_text(encoding="utf-8") for one in found.rounds]
     with results_folder(folder) as out:
@@ -155,7 +155,7 @@ def inputs(found: Discovery, settings: DiscoverSettings) -> None:
         return
     best = best_relaxed(found.path / "relax", settings.inputs)
     folder = found.path / "inputs"
-    if not (folder / INPUTS_NAME).is_file():
+    if not is_filled(folder):
         write_inputs(best.entries, folder, e_above_hull=best.e_above_hull)
     found.inputs = [row["id"] for row in rows_by_id(folder / INPUTS_NAME).values()]
     if found.inputs != names_of(best.entries):
