@@ -53,10 +53,7 @@ class Pool:
     def describe(self) -> str:
         """Returns a line."""
         groups = len({order.space_group for order in self.orders})
-        return (
-            f"{len(self.orders):,} assignments of letters in {groups} space group{'s' * (groups > 1)}; "
-            f"{self.crystals:,} crystals asked for"
-        )
+        return f"{len(self.orders):,} assignments of letters in {groups} space group{'s' * (groups > 1)}"
 
     def csv(self) -> str:
         """Returns a row each: group, sites or letters, share of all crystals."""
