@@ -3,6 +3,8 @@
 import ctypes
 import gc
 import os
+import signal
+import sys
 import tempfile
 
 import jax
@@ -14,6 +16,18 @@ from jaxcrystal.sampling import programs
 UNOPTIMISED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 #: The environment of a command that is killed: it must not leave half a program to the others.
 READ_ONLY = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
+#: The command line, with Ctrl-C as in a terminal: what a shell starts in the background ignores it.
+INTERRUPTIBLE = [
+    *(sys.executable, "-c"),
+    "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('jaxcrystal.cli', run_name='__main__')",
+]
+#: Of each signal that ends a command: the exit codes that say so.
+ENDED = {
+    signal.SIGTERM: (-signal.SIGTERM, 143),  # a shell calls the first 143
+    signal.SIGINT: (130, -signal.SIGINT),  # the second before there is anything to interrupt
+    signal.SIGKILL: (-signal.SIGKILL,),
+}
 
 
 def share(config: pytest.Config) -> None:

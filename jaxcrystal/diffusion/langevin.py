@@ -27,14 +27,10 @@ from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.errors import Status, flag_if
 from jaxcrystal.limits import BEST_OF, STEPS_PER_LEVEL, TEMPERATURE, TRAJECTORY, Within
 from jaxcrystal.score import NoisePrediction, ScoreFn
+from jaxcrystal.symmetry.group_row import group_row
 from jaxcrystal.symmetry.lattice import LENGTH_SCALE, free_params, opened
-from jaxcrystal.symmetry.subspaces import (
-    move_sites,
-    num_internal_coords,
-    without_free_translation,
-    wrap_free_sites,
-)
-from jaxcrystal.vectors import turn
+from jaxcrystal.symmetry.subspaces import move_sites, num_internal_coords, wrap_free_sites
+from jaxcrystal.vectors import dot, turn
 
 #: Å; sampled lengths are kept above this.
 MIN_LENGTH = 1.8
@@ -241,9 +237,15 @@ def _score_sizes(crystal: Crystal, noise: NoisePrediction, sigma: Float[Array, "
     the origin is, so that nothing holds the network to any drift.
     """
     free = jnp.stack([num_internal_coords(crystal), free_params(crystal.space_group).sum()])
-    coords = without_free_translation(noise.coords, crystal)
-    squares = jnp.stack([(coords**2).sum(), (noise.lattice**2).sum()])
-    return jnp.sqrt(squares / jnp.maximum(free, 1)) / sigma
+    free_origin = group_row(crystal.space_group, noise.coords.dtype).free_origin
+    mask = crystal.node_mask.astype(noise.coords.dtype)[:, None]
+    # One sum over sites for all: squares about the mean are squares less that of the mean. The first site
+    # is taken off before, so that little is left to be subtracted.
+    apart = noise.coords - mask * turn(free_origin, noise.coords[0])
+    total = jnp.concatenate([apart, apart**2, mask], axis=1).sum(0)
+    alike = dot(turn(free_origin, total[:3]), total[:3]) / jnp.maximum(total[6], 1.0)
+    coords = jnp.maximum(total[3:6].sum() - alike, 0.0)
+    return jnp.sqrt(jnp.stack([coords, (noise.lattice**2).sum()]) / jnp.maximum(free, 1)) / sigma
 
 
 def _freeze_if_bad(

@@ -59,9 +59,9 @@ def denoising_loss(
     # Both terms in one evaluation: half the program, and larger products.
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), move_sites(crystal, sigma[0] * coords_noise), noised)
     noise = jax.vmap(lambda c: score(c, sigma, cond))(both)
-    return _losses(
-        crystal, noise.coords[0] - coords_noise, noise.lattice[1] - params_noise, usable, noise.num_cut[1]
-    )
+    whole = noise.status == 0
+    errors = noise.coords[0] - coords_noise, noise.lattice[1] - params_noise
+    return _losses(crystal, *errors, whole[0], usable & whole[1], noise.num_cut[1])
 
 
 def joint_loss(
@@ -81,7 +81,9 @@ def joint_loss(
     noised = jax.tree.map(lambda a, b: jnp.where(usable, a, b), noised, crystal)
     coords_noise = coord_noise(key_coords, noised)
     noise = score(move_sites(noised, sigma[0] * coords_noise), sigma, cond)
-    return _losses(crystal, noise.coords - coords_noise, noise.lattice - params_noise, usable, noise.num_cut)
+    whole = noise.status == 0
+    errors = noise.coords - coords_noise, noise.lattice - params_noise
+    return _losses(crystal, *errors, whole, usable & whole, noise.num_cut)
 
 
 def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal, Array, Array]:
@@ -93,13 +95,19 @@ def _noise_lattice(key: Array, crystal: Crystal, sigma: Array) -> tuple[Crystal,
 
 
 def _losses(
-    crystal: Crystal, coords_error: Array, lattice_error: Array, usable: Array, num_cut: Array
+    crystal: Crystal,
+    coords_error: Array,
+    lattice_error: Array,
+    coords_usable: Array,
+    lattice_usable: Array,
+    num_cut: Array,
 ) -> DenoisingLoss:
+    """Returns the losses; what is not usable, such as noise in a cell whose graph lacks edges, weighs 0."""
     free = num_internal_coords(crystal)
     coords = (without_free_translation(coords_error, crystal) ** 2).sum() / jnp.maximum(free, 1.0)
     lattice = (lattice_error**2).sum() / jnp.maximum(free_params(crystal.space_group).sum(), 1)
-    coords_weight = (crystal.node_mask.any() & (free > 0.5)).astype(coords.dtype)
-    lattice_weight = usable.astype(lattice.dtype)
+    coords_weight = (coords_usable & crystal.node_mask.any() & (free > 0.5)).astype(coords.dtype)
+    lattice_weight = lattice_usable.astype(lattice.dtype)
     return DenoisingLoss(
         coords * coords_weight, coords_weight, lattice * lattice_weight, lattice_weight, num_cut
     )

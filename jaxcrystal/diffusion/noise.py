@@ -41,10 +41,11 @@ def lattice_noise(key: Array, crystal: Crystal) -> Float[Array, "6"]:
 
 
 def collapsed(crystal: Crystal) -> Bool[Array, ""]:
-    """Returns whether a length is under 1.5 Å, the volume under 1 Å³ an atom, or the angles close no cell.
+    """Returns whether a length is under 1.5 Å, the volume under 1 Å³ a site, or the angles close no cell.
 
-    For the angles, see `symmetry.lattice.MIN_UNIT_VOLUME_SQUARED`. With σ_L of 6, 4 and 2, 20, 8 and
-    0.5 % of the training data's triclinic cells collapse, and 2, 0.3 and 0 % of the monoclinic ones
+    The volume is that of the conventional cell, and the sites are the inequivalent ones. For the angles, see
+    `symmetry.lattice.MIN_UNIT_VOLUME_SQUARED`. With σ_L of 6, 4 and 2, 20, 8 and 0.5 % of the training
+    data's triclinic cells collapse, and 2, 0.3 and 0 % of the monoclinic ones
     (`python -m benchmarks.lattices`).
     """
     lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)

@@ -9,6 +9,7 @@ import pytest
 
 from jaxcrystal.diffusion.loss import denoising_loss, joint_loss
 from jaxcrystal.diffusion.noise import collapsed
+from jaxcrystal.errors import Status
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.subspaces import num_internal_coords
@@ -142,6 +143,25 @@ def drifting(clean):
         return found._replace(coords=found.coords + jnp.where(clean.node_mask[:, None], shift, 0.0))
 
     return score
+
+
+@pytest.mark.parametrize("loss", [denoising_loss, joint_loss])
+def test_cells_whose_graph_lacks_edges_are_left_out(loss):
+    """What a network makes of half a graph is no loss of it."""
+
+    def in_half_a_graph(crystal):
+        def score(noised, sigma, cond=None, reduction=None):
+            clean = jnp.array_equal(noised.lattice_params, crystal.lattice_params)
+            status = jnp.where(clean, jnp.int32(0), jnp.int32(int(Status.LATTICE_VECTORS)))
+            return silent(noised, sigma)._replace(status=status)
+
+        return score
+
+    sigma = jnp.array([0.5, 0.1])
+    found = losses(loss, in_half_a_graph, jax.random.key(0), batch_of_kinds(), 4, sigma)
+    assert not found.lattice_weight.any()
+    # The paper's coordinate term has a clean lattice.
+    assert found.coords_weight[:, :2].all() if loss is denoising_loss else not found.coords_weight.any()
 
 
 def test_a_free_origin_does_not_matter(x64):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from jaxcrystal.training.loop import train
-from tests.programs import READ_ONLY
+from tests.programs import ENDED, INTERRUPTIBLE, READ_ONLY
 from tests.training.runs import assert_same_run, command, finish, small_config
 
 KILLS = int(os.environ.get("JAXCRYSTAL_KILLS", "2"))
@@ -39,7 +39,7 @@ def rows_of_log(run):
 def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
     whole, broken = (settings(tmp_path, prototypes, name) for name in ("whole", "broken"))
     train(whole, progress=False)
-    start = command(broken, tmp_path / "broken.toml")
+    start = [*INTERRUPTIBLE, *command(broken, tmp_path / "broken.toml")[3:]]
     run, kills, lived = tmp_path / "broken", 0, set()
     moments, said = random.Random(0), tmp_path / "said.txt"
     while kills < KILLS:
@@ -56,12 +56,14 @@ def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
         if process.poll() is not None:
             assert process.returncode == 0, said.read_text()[-3000:]
             break
-        process.kill()
-        process.wait()
+        kind = list(ENDED)[kills % 3]
+        process.send_signal(kind)
+        assert process.wait() in (0, *ENDED[kind])  # 0 if it had just ended
         kills += 1
         steps = [int(p.name) for p in (run / "checkpoints").glob("*") if p.name.isdigit()]
         lived.add(max(steps, default=0))
-        print(f"kill {kills}: {'starting' if early else f'{wanted} rows on'}, checkpoints {steps}")
+        where = "starting" if early else f"{wanted} rows on"
+        print(f"kill {kills} by {kind.name}: {where}, checkpoints {steps}")
     finish([*start, "--resume"], compiled)
     assert kills >= KILLS / 2
     assert len(lived) >= kills / 3  # the kills hit different places
