@@ -16,6 +16,7 @@ from jaxcrystal.discovery.vibrations import Phonons, PhononSettings, phonons_of
 
 pytestmark = [
     pytest.mark.relax,
+    pytest.mark.filterwarnings("ignore"),  # torch warns of itself
     pytest.mark.skipif(importlib.util.find_spec("sevenn") is None, reason="SevenNet is not installed"),
 ]
 
