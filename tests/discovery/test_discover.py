@@ -6,9 +6,8 @@ import json
 import os
 import random
 import re
-import signal
+import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,26 +18,15 @@ from jaxcrystal import cli
 from jaxcrystal.discovery import rounds, stages
 from jaxcrystal.discovery.references import write_references
 from jaxcrystal.discovery.run import Work
-from jaxcrystal.files import is_partial
 from jaxcrystal.io.convert import pymatgen_json_text
-from jaxcrystal.structures.folder import part_folders
 from tests.discovery.crystals import cubic
-from tests.programs import READ_ONLY
+from tests.programs import ENDED, INTERRUPTIBLE, READ_ONLY
+from tests.test_kills import contents
 
 KILLS = int(os.environ.get("JAXCRYSTAL_KILLS", "1"))
 EMT = ("--potential", "emt", "--processes", "1", "--steps-per-level", "2", "--batch-size", "4")
 COPPER_GOLD = ("Cu-Au", "--space-group", "221,225", "--sites-per-element", "1", "--count", "8")
 NUMBERS = ("--phonons", "1", "--inputs", "1")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """The files, without those that were being written when a process was killed."""
-    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {
-        str(place): path.read_bytes()
-        for place, path in found.items()
-        if not any(is_partial(Path(part)) for part in place.parts)
-    }
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -282,12 +270,13 @@ def test_another_discovery_is_refused(command, whole, tmp_path, capsys) -> None:
 
 
 @pytest.mark.kills
-def test_killed_many_times_it_ends_the_same(command, tmp_path) -> None:
+@pytest.mark.skipif(KILLS < 2, reason="by hand: JAXCRYSTAL_KILLS=20")
+def test_killed_many_times_it_ends_the_same(command, whole, tmp_path) -> None:
     environment = os.environ | READ_ONLY | {"JAX_NUM_CPU_DEVICES": "1"}
 
     def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "jaxcrystal.cli", *command, str(out)],
+            [*INTERRUPTIBLE, *command, str(out)],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -296,20 +285,23 @@ def test_killed_many_times_it_ends_the_same(command, tmp_path) -> None:
     started = time.perf_counter()
     assert start(tmp_path / "whole").wait() == 0
     seconds = time.perf_counter() - started
-    out, moments, lived = tmp_path / "run", random.Random(0), set()
+    assert contents(tmp_path / "whole") == contents(whole)
+    out, moments, lived, ended = tmp_path / "run", random.Random(0), set(), 0
     for number in range(KILLS):
         process = start(out)
         time.sleep(moments.uniform(0.2, 1.0) * seconds)
         if process.poll() is not None:
             assert process.returncode == 0
-            for path in sorted(out.rglob("*"), reverse=True):  # from the beginning
-                path.rmdir() if path.is_dir() else path.unlink()
+            assert contents(out) == contents(whole)
+            shutil.rmtree(out)  # from the beginning
+            ended += 1
             continue
-        process.send_signal((signal.SIGKILL, signal.SIGTERM)[number % 2])
-        process.wait()
-        lived.add(tuple(sorted(path.name for path in out.iterdir())) if out.exists() else ())
-        print(f"kill {number + 1}: {len(contents(out)) if out.exists() else 0} files")
+        kind = list(ENDED)[number % 3]
+        process.send_signal(kind)
+        assert process.wait() in (0, *ENDED[kind])
+        lived.add(tuple(sorted(contents(out))) if out.exists() else ())
+        print(f"kill {number + 1} by {kind.name}: {len(max(lived, key=len))} files")
     assert start(out).wait() == 0
-    assert contents(out) == contents(tmp_path / "whole")
-    assert KILLS < 20 or len(lived) > 3
-    assert part_folders(out / "relax")
+    assert contents(out) == contents(whole)
+    assert ended < KILLS
+    assert len(lived) > 3
