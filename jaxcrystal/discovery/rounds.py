@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from jaxcrystal.errors import DataError
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidates
 from jaxcrystal.requests.pool import FIRST, PATIENCE, Pool, next_round, steps
@@ -113,23 +114,26 @@ def sample_rounds(
         run = open_run(candidates, model, folder, settings)
         if not run.complete:
             sample_to_folder(run, candidates, model, settings, progress)
-        screening = _screened(folder, kept, processes)
+        screening = _screened(folder, len(candidates), kept, processes)
         drawn.add(counts, screening)
         kept += [row for row in screening.rows if row.kept]
         sampled, spent = int((drawn.counts > 0).sum()), int(drawn.spent.sum())
         yield Round(folder, screening, int((counts > 0).sum()), sampled, spent)
 
 
-def place_of(entry: Entry) -> int:
-    """Returns which crystal of all rounds an entry is, from 1: the sampler's names begin with it."""
-    return int(entry.name.partition("_")[0])
-
-
-def _screened(folder: Path, kept: list[Screened], processes: int | None) -> Screening:
-    entries = sorted(load_entries(folder, processes), key=place_of)
+def _screened(folder: Path, crystals: int, kept: list[Screened], processes: int | None) -> Screening:
+    entries = sorted(load_entries(folder, processes), key=_place)
+    if len(entries) != crystals:
+        raise DataError(f"{folder} has {len(entries)} crystals, its round {crystals}: sample it anew")
     if (folder / SCREENING_NAME).is_file():
         return read_screening(folder, entries)
     rows = screen_entries(entries, earlier=kept, processes=processes).rows
-    screening = Screening(tuple(replace(row, rank=place_of(row.entry)) for row in rows))
+    screening = Screening(tuple(replace(row, rank=_place(row.entry)) for row in rows))
     write_screening(screening, folder)
     return screening
+
+
+def _place(entry: Entry) -> int:
+    """Returns which crystal of all rounds an entry is, from 1: the sampler's names begin with it."""
+    number = entry.name.partition("_")[0]
+    return int(number) if number.isdecimal() else 0

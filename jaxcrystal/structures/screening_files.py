@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import write_atomically, write_text
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.structures.folder import part_folders, summary_rows
@@ -145,24 +145,25 @@ def read_screening(folder: Path, entries: Sequence[Entry]) -> Screening:
     Raises:
       DataError: a structure has no row, or the file cannot be read.
     """
-    rows, found = rows_by_id(folder / SCREENING_NAME), []
-    for entry in entries:
-        row = rows.get(entry.name)
-        if row is None or not row["rank"].isdecimal():
-            raise DataError(f"{folder / SCREENING_NAME} is damaged: it has no row of {entry.name}")
-        numbers = [float(row[name] or "nan") for name in SCORES]
-        found.append(
-            Screened(
-                entry=entry,
-                rank=int(row["rank"]),
-                geometry=geometry_of(entry.structure) if row["kept"] == "yes" else None,
-                flags=tuple(filter(None, row["flags"].split("+"))),
-                duplicate_of=row["duplicate_of"],
-                known_as=row["known_as"],
-                scores=(numbers[0], numbers[1]),
-            )
-        )
+    rows = rows_by_id(folder / SCREENING_NAME)
+    try:
+        found = [_screened(entry, rows[entry.name]) for entry in entries]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{folder / SCREENING_NAME} is damaged: {one_line(error)}") from error
     return Screening(tuple(sorted(found, key=lambda row: row.rank)))
+
+
+def _screened(entry: Entry, row: dict[str, str]) -> Screened:
+    numbers = [float(row[name] or "nan") for name in SCORES]
+    return Screened(
+        entry=entry,
+        rank=int(row["rank"]),
+        geometry=geometry_of(entry.structure) if row["kept"] == "yes" else None,
+        flags=tuple(filter(None, row["flags"].split("+"))),
+        duplicate_of=row["duplicate_of"],
+        known_as=row["known_as"],
+        scores=(numbers[0], numbers[1]),
+    )
 
 
 def write_kept(screening: Screening, source: Path, folder: Path) -> list[Path]:

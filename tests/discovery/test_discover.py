@@ -269,6 +269,21 @@ def test_another_discovery_is_refused(command, whole, tmp_path, capsys) -> None:
     assert contents(whole) == before
 
 
+def test_damaged_rounds_are_told(command, whole, tmp_path, capsys) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    table = out / "sample" / "00" / "screening.csv"
+    lines = table.read_text().splitlines()
+    for damaged in (lines[:-1], [lines[0].replace("rank", "range"), *lines[1:]]):
+        table.write_text("\n".join(damaged) + "\n")
+        assert cli.main([*command, str(out)]) == 2
+        assert f"{table} is damaged" in capsys.readouterr().err
+    part = out / "sample" / "00" / "parts" / "00000"
+    shutil.copy(next(part.glob("*.cif")), part / "mine.cif")
+    assert cli.main([*command, str(out)]) == 2
+    assert "sample/00 has 5 crystals, its round 4" in capsys.readouterr().err
+
+
 @pytest.mark.kills
 @pytest.mark.skipif(KILLS < 2, reason="by hand: JAXCRYSTAL_KILLS=20")
 def test_killed_many_times_it_ends_the_same(command, whole, tmp_path) -> None:
