@@ -1,5 +1,6 @@
 // A card for each structure. Only those on the screen have a canvas.
 
+/** Figures below the formula, those that there are: key, unit, digits. */
 const FACTS = [
   ["e_above_hull", "eV/atom above the hull", 3], ["lowest_frequency", "THz lowest", 2],
   ["shortest_distance", "Å", 2], ["volume_per_atom", "Å³/atom", 2],
