@@ -1,6 +1,7 @@
 # make demo    sample 16 crystals with the bundled model into demo/, and show them: demo/gallery.html
 # make test    the whole test suite;  make lint    ruff and mypy
-# make test-relax    the tests with SevenNet, in an environment of their own (its torch is large)
+# make test-relax    the tests with SevenNet, in an environment of their own, .venv-relax
+#                    (torch is 3 GB; one for the CPU that is installed there before is kept)
 # make clean   remove .venv, demo/ and the caches
 #
 # PYTHON=python3.12 chooses the interpreter, TESTS and PYTEST_FLAGS what is run;

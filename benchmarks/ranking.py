@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10, help="of each formula")
     parser.add_argument("--max-atoms", type=int, default=10, help="in the primitive cell")
     parser.add_argument("--potential", default="7net-0")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="after which no more are relaxed")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="ranking")
@@ -67,15 +68,14 @@ def main() -> None:
         "volume per atom": np.array([sample.audit.volume_per_atom for sample in samples]),
     }
     print(f"ranked, {time.perf_counter() - started:.0f} s", flush=True)
-    settings, work = RelaxSettings(arguments.potential), Work(arguments.processes)
-    outcomes = relaxed_outcomes(entries_of(samples), settings, work)  # a killed run goes on
-    energies = np.array([x.energy_per_atom if x.converged else np.nan for x in outcomes])
+    energies, tried = relaxed_energies(samples, arguments)
     formulas = np.array([sample.formula for sample in samples])
     result = {
-        "arguments": vars(arguments),
+        "arguments": {name: str(value) for name, value in vars(arguments).items()},
         "potential": find_potential(arguments.potential).version,
         "formulas": len(set(formulas.tolist())),
         "samples": len(samples),
+        "tried": tried,
         "relaxed": int(np.isfinite(energies).sum()),
         "ranks": {name: worth(values, energies, formulas) for name, values in ranks.items()},
         "seconds": time.perf_counter() - started,
@@ -83,6 +83,26 @@ def main() -> None:
     for name, figures in result["ranks"].items():
         print(name, figures)
     save(arguments.name, result)
+
+
+def relaxed_energies(samples: list[Any], arguments: argparse.Namespace) -> tuple[np.ndarray, int]:
+    """Returns energies per atom, NaN where there is none, and how many samples there was time for.
+
+    Samples are taken in random order; what is relaxed is kept, so that a killed run goes on.
+    """
+    settings, work = RelaxSettings(arguments.potential), Work(arguments.processes)
+    entries, energies = entries_of(samples), np.full(len(samples), np.nan)
+    order = np.random.default_rng(arguments.seed).permutation(len(samples))
+    started, tried = time.perf_counter(), 0
+    for chosen in np.array_split(order, -(-len(order) // 10)):
+        if time.perf_counter() - started > 60 * arguments.minutes:
+            break
+        for place, outcome in zip(
+            chosen, relaxed_outcomes([entries[i] for i in chosen], settings, work), strict=True
+        ):
+            energies[place] = outcome.energy_per_atom if outcome.converged else np.nan
+        tried += len(chosen)
+    return energies, tried
 
 
 def chosen_requests(arguments: argparse.Namespace, model: Any) -> list[Request]:

@@ -32,6 +32,9 @@ from jaxcrystal.discovery.vibrations import (
 )
 from jaxcrystal.errors import DataError, JaxcrystalError
 from jaxcrystal.io.convert import pymatgen_json_text
+from jaxcrystal.reports.gallery.content import gallery_content
+from jaxcrystal.structures.entries import load_entries
+from jaxcrystal.structures.folder import summary_rows
 from jaxcrystal.symmetry.orbits import centring_translations
 from jaxcrystal.symmetry.wyckoff import group_operations
 from tests.discovery.crystals import b2, cubic
@@ -194,6 +197,15 @@ def test_what_is_in_the_folder(relaxed, whole) -> None:
     text, warnings = describe(rows, SMALL.imaginary)
     assert "3 crystals: 2 without imaginary modes (below -0.1 THz), 1 with, 0 failed" in text
     assert warnings == []
+
+
+def test_other_commands_read_it(whole) -> None:
+    entries = load_entries(whole, 1)
+    rows = {row["id"]: row for row in summary_rows(whole)}
+    assert [entry.flag for entry in entries] == ["ok"] * 3
+    assert [entry.structure.get_space_group_info()[1] for entry in entries] == [225, 225, 229]
+    content = gallery_content(entries, rows, title="phonons")
+    assert len(content["rows"]) == 3
 
 
 @pytest.mark.parity

@@ -15,11 +15,13 @@ from jaxcrystal.discovery.relaxed_samples import relax_samples
 from jaxcrystal.discovery.run import Work, entries_of
 from jaxcrystal.discovery.stability import Known, known_compounds, stability
 from jaxcrystal.errors import RequestError
+from jaxcrystal.evaluation import reconstruction
 from jaxcrystal.evaluation.matching import best_distances
 from jaxcrystal.evaluation.reconstruction import lattice_rows, reconstruct
 from jaxcrystal.evaluation.targets import Targets, load_targets
 from jaxcrystal.io.convert import pymatgen_json_text
 from jaxcrystal.reports.figures import _stability
+from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.symmetry.orbits import expand_crystal
 from tests.discovery.crystals import b2, cubic, some
 from tests.tiny import make_tiny_model
@@ -171,7 +173,7 @@ def test_evaluate_with_a_potential(tmp_path, capsys, monkeypatch) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_known_crystals_are_found_after_the_relaxation(tmp_path) -> None:
+def test_known_crystals_are_found_after_the_relaxation(tmp_path, monkeypatch, capsys) -> None:
     """Starting points, which have any lattice, become the crystals that the targets become."""
     rutile_like = Structure.from_spacegroup(
         "P4/mmm", Lattice.tetragonal(2.8, 7.4), ["Cu", "Cu", "Au"], [[0] * 3, [0.5, 0.5, 0.26], [0, 0, 0.5]]
@@ -200,3 +202,23 @@ def test_known_crystals_are_found_after_the_relaxation(tmp_path) -> None:
     assert np.isnan(after.distances).sum() >= about["samples"] - about["tried"] + sum(
         about["failures"].values()
     )
+
+    def only_start(*arguments):
+        return sample_orders(*arguments[:-2], random_start=True)
+
+    monkeypatch.setattr(reconstruction, "sample_orders", only_start)  # no network to compile
+    make_tiny_model().save(tmp_path / "model")
+    command = ["reconstruct", "--targets", str(tmp_path / "cu3au.json"), "--samples-per-target", "2"]
+    command += ["--given", "letters", "--model", str(tmp_path / "model"), "--processes", "1"]
+    assert main([*command, "--relax", "emt", "--out", str(tmp_path / "out")]) == 0
+    assert "matched before and (relaxed) after relaxation with emt" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["relaxation"] == "emt"
+    assert list(metrics["runs"]) == ["letters, random start", "letters", "letters, relaxed"]
+    assert metrics["runs"]["letters, relaxed"]["relaxation"]["tried"] <= 2
+    with (tmp_path / "out" / "table2.csv").open(newline="") as file:
+        lengths = {row["run"]: float(row["a_sampled"]) for row in csv.DictReader(file)}
+    assert lengths["letters, relaxed"] == pytest.approx(best.cell.lattice[0, 0], rel=2e-3)
+    assert lengths["letters"] != pytest.approx(lengths["letters, relaxed"], rel=2e-3)
+    assert main([*command, "--relax", "none", "--out", str(tmp_path / "x")]) == 2
+    assert "unknown potential 'none'" in capsys.readouterr().err
