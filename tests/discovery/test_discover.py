@@ -29,6 +29,11 @@ COPPER_GOLD = ("Cu-Au", "--space-group", "221,225", "--sites-per-element", "1", 
 NUMBERS = ("--phonons", "1", "--inputs", "1")
 
 
+def num_files(folder: Path) -> int:
+    """Counts what comes and goes meanwhile too."""
+    return sum(len(names) for _, _, names in os.walk(folder))
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -295,14 +300,13 @@ def test_killed_many_times_it_ends_the_same(command, whole, tmp_path) -> None:
             stderr=subprocess.DEVNULL,
         )
 
-    started = time.perf_counter()
-    assert start(tmp_path / "whole").wait() == 0
-    seconds = time.perf_counter() - started
-    assert contents(tmp_path / "whole") == contents(whole)
     out, moments, lived, ended = tmp_path / "run", random.Random(0), set(), 0
     for number in range(KILLS):
         process = start(out)
-        time.sleep(moments.uniform(0.2, 1.0) * seconds)
+        wanted = num_files(out) + moments.randint(0, 12)
+        while process.poll() is None and num_files(out) < wanted:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 1.0))
         if process.poll() is not None:
             assert process.returncode == 0
             assert contents(out) == contents(whole)
@@ -312,9 +316,9 @@ def test_killed_many_times_it_ends_the_same(command, whole, tmp_path) -> None:
         kind = list(ENDED)[number % 3]
         process.send_signal(kind)
         assert process.wait() in (0, *ENDED[kind])
-        lived.add(tuple(sorted(contents(out))) if out.exists() else ())
-        print(f"kill {number + 1} by {kind.name}: {len(max(lived, key=len))} files")
+        lived.add(num_files(out))
+        print(f"kill {number + 1} by {kind.name}: {num_files(out)} files")
     assert start(out).wait() == 0
     assert contents(out) == contents(whole)
-    assert ended < KILLS
-    assert len(lived) > 3
+    assert ended < KILLS / 2
+    assert len(lived) > KILLS / 4
