@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from jaxcrystal.discovery.espresso_input import Pseudopotentials, espresso_input, pseudopotentials
@@ -39,23 +40,30 @@ _ESPRESSO = "espresso"
 _ONE = """\
 #!/bin/sh
 # Relaxes {name}: `./run.sh vasp` (by PBE, then by r2SCAN from there) or `./run.sh espresso`.
-# What is done has a file `done` and is not repeated.
+# What has converged has a file `done` and is not repeated.
 #
 # VASP             what starts VASP (default: vasp_std), such as "mpirun -n 16 vasp_std"
 # VASP_POTENTIALS  folder with {potentials}, each with NAME/POTCAR
 # PW               what starts pw.x (default: pw.x)
-# ESPRESSO_PSEUDO  folder of the pseudopotentials, where relax.in names none
+# ESPRESSO_PSEUDO  folder of the pseudopotentials{default}
 set -eu
 cd "$(dirname "$0")"
 
 vasp() {{ # step, its potentials, the step before
   [ ! -e "$1/done" ] || return 0
-  [ -z "$3" ] || cp "$3/CONTCAR" "$1/POSCAR"
+  if [ -s "$1/CONTCAR" ]; then
+    cp "$1/CONTCAR" "$1/POSCAR" # it goes on where it stopped
+  elif [ -n "$3" ]; then
+    cp "$3/CONTCAR" "$1/POSCAR"
+  fi
   while read -r name || [ -n "$name" ]; do
     cat "$VASP_POTENTIALS/$2/$name/POTCAR"
   done < "$1/POTCAR.spec" > "$1/POTCAR"
   (cd "$1" && ${{VASP:-vasp_std}} > vasp.out)
-  [ -s "$1/CONTCAR" ]
+  grep -qs "reached required accuracy" "$1/vasp.out" "$1/OUTCAR" && [ -s "$1/CONTCAR" ] || {{
+    echo "{name}/$1: VASP has not converged; the same command goes on from its CONTCAR" >&2
+    exit 1
+  }}
   touch "$1/done"
 }}
 
@@ -65,21 +73,37 @@ case "${{1:-}}" in
     ;;
   espresso)
     [ ! -e {espresso}/done ] || exit 0
-    (cd {espresso} && ${{PW:-pw.x}} -in relax.in > relax.out)
-    grep -q "JOB DONE" {espresso}/relax.out
+{pseudo}    (cd {espresso} && ${{PW:-pw.x}} -in relax.in > relax.out)
+    # The job is done after the last step too, converged or not.
+    grep -q "bfgs converged" {espresso}/relax.out && grep -q "JOB DONE" {espresso}/relax.out || {{
+      echo "{name}/{espresso}: pw.x has not converged, see relax.out" >&2
+      exit 1
+    }}
     touch {espresso}/done
     ;;
   *) echo "usage: ./run.sh vasp|espresso" >&2; exit 2 ;;
 esac
 """
+#: Not in relax.in: on the machine that runs it the folder may be another one.
+_PSEUDO = """\
+    [ -n "${{ESPRESSO_PSEUDO:-}}" ] || ESPRESSO_PSEUDO={}
+    export ESPRESSO_PSEUDO
+"""
 _ALL = """\
 #!/bin/sh
 # Relaxes all candidates, the best first: `./run.sh vasp` or `./run.sh espresso`; see NAME/run.sh.
+# Where one fails, the others go on, and the names of those that failed come last.
 set -eu
 cd "$(dirname "$0")"
+case "${{1:-}}" in
+  vasp|espresso) ;;
+  *) echo "usage: ./run.sh vasp|espresso" >&2; exit 2 ;;
+esac
+failed=
 for name in {names}; do
-  "./$name/run.sh" "${{1:-}}"
+  "./$name/run.sh" "$1" || failed="$failed $name"
 done
+[ -z "$failed" ] || {{ echo "failed:$failed" >&2; exit 1; }}
 """
 
 
@@ -142,6 +166,8 @@ def _write_one(
     ]
     script = _ONE.format(
         name=name,
+        pseudo=_PSEUDO.format(quote(str(chosen.folder))) if chosen.folder else "",
+        default=", if not that of --pseudo-dir" if chosen.folder else "",
         potentials=" and ".join(_STEPS.values()),
         steps="\n".join(steps),
         espresso=_ESPRESSO,

@@ -32,7 +32,7 @@ class Pseudopotentials:
     """Names of the files, and what they need.
 
     Attributes:
-      folder: of the files; None: pw.x looks where ESPRESSO_PSEUDO says.
+      folder: of the files, which pw.x is told by ESPRESSO_PSEUDO; None: the user sets that.
       table: of a file as SSSP has it: element -> `filename`, `cutoff_wfc` and `cutoff_rho` (Ry).
       names: of the files in the folder.
     """
@@ -45,12 +45,15 @@ class Pseudopotentials:
         """Returns the file of an element.
 
         Raises:
-          DataError: there is none, or several.
+          DataError: there is none, or several, or not the one that the table names.
         """
         if self.folder is None:
             return f"{element}.upf"
         if element in self.table:
-            return str(self.table[element]["filename"])
+            named = str(self.table[element]["filename"])
+            if named not in self.names:
+                raise DataError(f"{self.folder} has no {named}, which its table names for {element}")
+            return named
         pattern = re.compile(rf"{element}([._-].*)?\.upf", re.IGNORECASE)
         found = [name for name in self.names if pattern.fullmatch(name)]
         if len(found) != 1:
@@ -130,8 +133,6 @@ def espresso_input(atoms: "Atoms", name: str, chosen: Pseudopotentials) -> str:
         "ions": {},
         "cell": {"press_conv_thr": 0.5},
     }
-    if chosen.folder is not None:
-        settings["control"]["pseudo_dir"] = str(chosen.folder)
     moments = [_MAGNETIC if symbol in _MAGNETS else 0.0 for symbol in atoms.get_chemical_symbols()]
     if any(moments):
         atoms = atoms.copy()

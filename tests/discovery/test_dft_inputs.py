@@ -78,7 +78,7 @@ def test_what_is_in_them(written) -> None:
 
 
 def test_the_scripts_run_in_order(written, tmp_path) -> None:
-    """Programs that stand in: one adds a line to what it relaxes, the other says that it is done."""
+    """Programs that stand in: one adds a line to what it relaxes, and both say that they have converged."""
     out, names, _ = written
     potentials = tmp_path / "potentials"
     for folder in ("potpaw_PBE", "potpaw_PBE.54"):
@@ -86,33 +86,55 @@ def test_the_scripts_run_in_order(written, tmp_path) -> None:
             (potentials / folder / name).mkdir(parents=True)
             (potentials / folder / name / "POTCAR").write_text(f"{folder} {name}\n")
     vasp = tmp_path / "vasp.sh"
-    vasp.write_text('echo "$PWD" >> "$LOG"\ntest ! -e stop || exit 1\n(cat POSCAR; echo relaxed) > CONTCAR\n')
+    vasp.write_text(
+        'echo "$PWD" >> "$LOG"\ntest ! -e stop || exit 1\n(cat POSCAR; echo relaxed) > CONTCAR\n'
+        'test -e last || echo " reached required accuracy - stopping structural energy minimisation"\n'
+    )
     pw = tmp_path / "pw.sh"
-    pw.write_text('echo "$PWD $*" >> "$LOG"\necho "   JOB DONE."\n')
+    pw.write_text(
+        'echo "$PWD $*" >> "$LOG"\ntest -e last || echo "     bfgs converged in   1 scf cycles"\n'
+        'echo "   JOB DONE."\n'
+    )
     log = tmp_path / "log"
     env = os.environ | {"VASP": f"sh {vasp}", "PW": f"sh {pw}", "LOG": str(log)}
     env["VASP_POTENTIALS"] = str(potentials)
 
     def run(what: str) -> int:
         log.write_text("")
-        return subprocess.run([out / "run.sh", what], env=env, capture_output=True).returncode
+        done = subprocess.run([out / "run.sh", what], env=env, capture_output=True, text=True)
+        said.append(done.stderr)
+        return done.returncode
+
+    said: list[str] = []
 
     def ran() -> list[str]:
         return [line.split(str(out.resolve()) + "/")[-1] for line in log.read_text().splitlines()]
 
     steps = [f"{name}/{step}" for name in names for step in ("1_pbe", "2_r2scan")]
     (out / names[1] / "1_pbe" / "stop").touch()
-    assert run("vasp") != 0
-    assert ran() == steps[:3]
+    assert run("vasp") == 1
+    assert ran() == steps[:3] + steps[4:]  # the others go on
+    assert said[-1].splitlines()[-1] == f"failed: {names[1]}"
     (out / names[1] / "1_pbe" / "stop").unlink()
-    assert run("vasp") == 0
-    assert ran() == steps[2:]  # what is done is not repeated
+    # The last step that VASP may take is not the end: it goes on from there.
     second = out / names[1] / "2_r2scan"
-    assert (second / "POSCAR").read_text().endswith("relaxed\n")
-    assert (second / "CONTCAR").read_text().endswith("relaxed\nrelaxed\n")
+    (second / "last").touch()
+    assert run("vasp") == 1
+    assert ran() == steps[2:4]  # what is done is not repeated
+    assert f"{names[1]}/2_r2scan: VASP has not converged" in said[-1]
+    (second / "last").unlink()
+    assert run("vasp") == 0
+    assert ran() == steps[3:4]
+    assert (second / "POSCAR").read_text().endswith("relaxed\nrelaxed\n")
+    assert (second / "CONTCAR").read_text().endswith("relaxed\nrelaxed\nrelaxed\n")
     assert (second / "POTCAR").read_text() == "potpaw_PBE.54 La\npotpaw_PBE.54 Fe_pv\npotpaw_PBE.54 O\n"
-    assert run("espresso") == 0
+    (out / names[0] / "espresso" / "last").touch()
+    assert run("espresso") == 1
     assert ran() == [f"{name}/espresso -in relax.in" for name in names]
+    assert f"{names[0]}/espresso: pw.x has not converged" in said[-1]
+    (out / names[0] / "espresso" / "last").unlink()
+    assert run("espresso") == 0
+    assert ran() == [f"{names[0]}/espresso -in relax.in"]
     assert run("espresso") == 0
     assert ran() == []
     assert run("siesta") == 2
@@ -146,10 +168,27 @@ def test_names_of_pseudopotentials(tmp_path) -> None:
     assert found.cutoffs({"Fe", "O"}) == (90.0, 1080.0)
     assert found.cutoffs({"O"}) == (50.0, 400.0)
     assert found.cutoffs({"O", "S"}) == (60.0, 480.0)
+    (tmp_path / "O.upf").unlink()
+    with pytest.raises(DataError, match=r"has no O.upf, which its table names for O"):
+        pseudopotentials(tmp_path).file("O")
     for text in ("{", '{"Fe": {"filename": 1}}', "3"):
         (tmp_path / "SSSP.json").write_text(text)
         with pytest.raises(DataError, match="is no table of pseudopotentials"):
             pseudopotentials(tmp_path)
+
+
+def test_the_folder_of_pseudopotentials_can_be_another_one_where_they_run(tmp_path) -> None:
+    here = tmp_path / "of $mine"
+    here.mkdir()
+    (here / "Cu.upf").touch()
+    out = tmp_path / "out"
+    (name,) = write_inputs(entries_of([cubic(3.6, "Cu")]), out, pseudo_dir=here)
+    assert str(tmp_path) not in (out / name / "espresso" / "relax.in").read_text()
+    (tmp_path / "pw.sh").write_text("printenv ESPRESSO_PSEUDO\n")
+    for given, used in (("", str(here)), ("/there", "/there")):
+        env = os.environ | {"PW": f"sh {tmp_path / 'pw.sh'}", "ESPRESSO_PSEUDO": given}
+        subprocess.run([out / "run.sh", "espresso"], env=env, capture_output=True)
+        assert (out / name / "espresso" / "relax.out").read_text() == f"{used}\n"
 
 
 def test_by_command(tmp_path, capsys) -> None:
