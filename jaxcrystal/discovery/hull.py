@@ -4,12 +4,12 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxcrystal.discovery.energies import Compound
+from jaxcrystal.discovery.energies import Compound, read_energies
 from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
@@ -80,14 +80,40 @@ def require_same(first: Energies, second: Energies) -> None:
         )
 
 
+def read_references(
+    files: Sequence[str | Path], kind: Energies, told: Energies | None = None
+) -> list[Compound]:
+    """Returns the known crystals of some files.
+
+    Args:
+      files: see `read_energies`.
+      kind: of which their energies must be.
+      told: the kind of those that do not say it.
+
+    Raises:
+      DataError: see `read_energies`.
+      RequestError: their energies are of another kind.
+    """
+    references = []
+    for file in files:
+        found, other = read_energies(file, told)
+        require_same(kind, other)
+        references += found
+    return references
+
+
+def pure_elements(references: Sequence[Compound]) -> set[str]:
+    """Returns the elements of which there are crystals of nothing else."""
+    return {one.composition.elements[0].symbol for one in references if _is_element(one)}
+
+
 def require_elements(elements: Collection[str], references: Sequence[Compound]) -> None:
     """Refuses references that lack an element.
 
     Raises:
       DataError: which they lack.
     """
-    pure = {reference.composition.elements[0].symbol for reference in references if _is_element(reference)}
-    lacking = sorted(set(elements) - pure)
+    lacking = sorted(set(elements) - pure_elements(references))
     if lacking:
         raise DataError(
             f"the references have no pure {', '.join(lacking)}: a hull needs every element of the crystals"
@@ -104,12 +130,13 @@ def place_on_hull(compounds: Sequence[Compound], references: Sequence[Compound])
     """
     systems = {_system(compound) for compound in compounds}
     require_elements({element for system in systems for element in system}, references)
+    known = by_elements(references)
     diagrams: dict[tuple[str, ...], tuple[PhaseDiagram, int]] = {}
     placed = []
     for compound in compounds:
         system = _system(compound)
         if system not in diagrams:
-            diagrams[system] = diagram(system, references)
+            diagrams[system] = diagram(system, known)
         placed.append(_placed(compound, "-".join(system), *diagrams[system]))
     return sorted(placed, key=lambda one: (math.isnan(one.e_above_hull), one.e_above_hull, one.compound.name))
 
@@ -197,11 +224,26 @@ def warnings_of(placed: Sequence[Placed]) -> list[str]:
     return [*found, LOWER_BOUND]
 
 
-def diagram(system: Collection[str], references: Sequence[Compound]) -> tuple["PhaseDiagram", int]:
-    """Returns pymatgen's diagram of the references in a system, and how many compounds are among them."""
+def by_elements(references: Sequence[Compound]) -> dict[frozenset[str], list[Compound]]:
+    """Returns crystals by their elements: there are tens of thousands, and systems are looked for often."""
+    found: dict[frozenset[str], list[Compound]] = {}
+    for one in references:
+        found.setdefault(frozenset(_system(one)), []).append(one)
+    return found
+
+
+def diagram(
+    system: Collection[str], known: Mapping[frozenset[str], Sequence[Compound]]
+) -> tuple["PhaseDiagram", int]:
+    """Returns pymatgen's diagram of a system, and how many compounds are among its crystals.
+
+    Args:
+      system: elements.
+      known: crystals, see `by_elements`.
+    """
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
-    within = [one for one in references if set(_system(one)) <= set(system)]
+    within = [one for elements, members in known.items() if elements <= set(system) for one in members]
     entries = [
         PDEntry(one.composition, one.energy_per_atom * one.composition.num_atoms, one.name) for one in within
     ]

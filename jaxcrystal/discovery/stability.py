@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxcrystal.discovery.energies import Compound, read_energies
-from jaxcrystal.discovery.hull import LOWER_BOUND, place_on_hull, require_same
+from jaxcrystal.discovery.energies import Compound
+from jaxcrystal.discovery.hull import LOWER_BOUND, place_on_hull, pure_elements, read_references
 from jaxcrystal.discovery.outcomes import Outcome, relaxed_outcomes
 from jaxcrystal.discovery.potentials import find_potential
 from jaxcrystal.discovery.relaxation import RelaxSettings
@@ -56,13 +56,7 @@ def known_compounds(files: Sequence[str | Path], potential: str) -> Known:
       RequestError: the energies are of another potential or correction.
       DataError: a file cannot be read.
     """
-    kind = find_potential(potential).kind
-    compounds: list[Compound] = []
-    for file in files:
-        found, other = read_energies(file)
-        require_same(kind, other)
-        compounds += found
-    return Known(compounds, tuple(map(str, files)))
+    return Known(read_references(files, find_potential(potential).kind), tuple(map(str, files)))
 
 
 def stability(
@@ -124,9 +118,7 @@ def _heights(
     """Returns energies above the hull, NaN where there is none, and counts of what that lacks."""
     from pymatgen.core import Composition
 
-    elements = {
-        one.composition.elements[0].symbol for one in references if len(one.composition.elements) == 1
-    }
+    elements = pure_elements(references)
     heights = np.full(len(outcomes), np.nan)
     compounds = []
     for number, outcome in enumerate(outcomes):

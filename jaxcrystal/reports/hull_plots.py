@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from jaxcrystal.discovery.energies import Compound
-from jaxcrystal.discovery.hull import Placed, diagram
+from jaxcrystal.discovery.hull import Placed, by_elements, diagram
 from jaxcrystal.reports.plots import SAMPLES_COLOR, STYLE
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def hull_plot(
         figure = Figure(figsize=(5.2, 4.2))
         axes = figure.add_subplot()
         draw = _binary if len(system) == 2 else _ternary
-        draw(axes, system, shown, diagram(system, references)[0])
+        draw(axes, system, shown, diagram(system, by_elements(references))[0])
     return figure
 
 
