@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from jaxcrystal.symmetry.orbits import expand_crystal
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+Item = TypeVar("Item")
 #: Increase when an outcome of the cache is computed in another way, or has other fields.
 _VERSION = 2
 
@@ -76,17 +77,46 @@ def relaxed_outcomes(
       JaxcrystalError: the potential or the cluster cannot be used.
       DataError: the cache cannot be used.
     """
-    version = find_potential(settings.potential).version
-    start = hashlib.sha256(repr((_VERSION, version, settings)).encode())
+    start = key_of(settings)
     keys = [_key(start, entry) for entry in entries]
+
+    def compute(todo: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+        return (asdict(_outcome(found)) for found in work.relax(todo, settings))
+
+    return [Outcome(**found) for found in remembered(keys, entries, compute, cache)]
+
+
+def key_of(settings: RelaxSettings) -> "hashlib._Hash":
+    """Returns what a key of the cache begins with: the potential, and how it is used."""
+    version = find_potential(settings.potential).version
+    return hashlib.sha256(repr((_VERSION, version, settings)).encode())
+
+
+def remembered(
+    keys: Sequence[str],
+    items: Sequence[Item],
+    compute: Callable[[Sequence[Item]], Iterator[dict[str, Any]]],
+    cache: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Returns what is found of each item, in order: from the cache, or computed and at once put there.
+
+    Args:
+      keys: of the items; equal ones are computed once.
+      items: what is computed.
+      compute: yields what is found of some items, ready for JSON.
+      cache: folder of the cache, default the user's.
+
+    Raises:
+      DataError: the cache cannot be used.
+    """
     with Store("energies", cache) as store:
         known = store.read(set(keys))
-        todo = {key: entry for key, entry in zip(keys, entries, strict=True) if key not in known}
-        for key, found in zip(todo, work.relax(list(todo.values()), settings), strict=True):
-            known[key] = json.dumps(asdict(_outcome(found))).encode()
+        todo = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+        for key, found in zip(todo, compute(list(todo.values())), strict=True):
+            known[key] = json.dumps(found).encode()
             store.write(key, known[key])
             store.commit()
-    return [Outcome(**json.loads(known[key])) for key in keys]
+    return [json.loads(known[key]) for key in keys]
 
 
 def _outcome(found: Ground | Failure) -> Outcome:

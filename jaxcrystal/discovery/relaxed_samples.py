@@ -1,19 +1,27 @@
 """Relaxes the samples of a reconstruction and matches them again."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from jaxcrystal.discovery.gates import Failure, require_crystal
+from jaxcrystal.discovery.outcomes import key_of, remembered
 from jaxcrystal.discovery.potentials import find_potential
-from jaxcrystal.discovery.relaxation import Ground, RelaxSettings, relax_in_group
+from jaxcrystal.discovery.relaxation import RelaxSettings, relax_in_group
 from jaxcrystal.discovery.run import Work
 from jaxcrystal.evaluation.matching import rms_distances, rms_distances_to_others
 from jaxcrystal.evaluation.reconstruction import Reconstruction
 from jaxcrystal.structures.checks import audit
 from jaxcrystal.structures.finished import Sample, Samples
 from jaxcrystal.symmetry.orbits import expand_crystal
+
+#: What a relaxation in the group changes of a `Crystal`.
+_FREE = ("frac_coords", "lattice_params")
 
 
 def relax_samples(
@@ -22,7 +30,8 @@ def relax_samples(
     """Returns a reconstruction with relaxed samples, and what became of them, ready for JSON.
 
     Each sample is relaxed in the group that was asked for. Only samples that are valid and of their
-    target's formula are: no other can match. One that fails stays as it is, and matches nothing.
+    target's formula are: no other can match. One that fails stays as it is, and matches nothing. What a
+    sample became is kept in the cache as soon as it is there: see `outcomes.remembered`.
 
     Args:
       found: as it was sampled.
@@ -30,7 +39,7 @@ def relax_samples(
       work: where.
 
     Raises:
-      JaxcrystalError: the potential or the cluster cannot be used.
+      JaxcrystalError: the potential, the cluster or the cache cannot be used.
     """
     potential = find_potential(settings.potential)
     chosen = [
@@ -39,12 +48,20 @@ def relax_samples(
         if sample.valid and sample.formula == found.targets.formulas[place // found.samples_per_target]
     ]
     todo = [found.samples[place] for place in chosen]
-    outcomes = dict(
-        zip(chosen, work.stream(partial(_relaxed, settings=settings), todo, "relax"), strict=True)
-    )
-    samples = [_after(sample, outcomes.get(place)) for place, sample in enumerate(found.samples)]
+
+    def compute(some: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+        return work.stream(partial(_relaxed, settings=settings), some, "relax")
+
+    start = key_of(settings)
+    keys = [_key(start, sample) for sample in todo]
+    outcomes = dict(zip(chosen, remembered(keys, todo, compute), strict=True))
+    grounds = {place: outcome for place, outcome in outcomes.items() if "failure" not in outcome}
+    samples = [
+        _after(sample, grounds[place]) if place in grounds else sample
+        for place, sample in enumerate(found.samples)
+    ]
     usable = [
-        sample.to_pymatgen(primitive=True) if isinstance(outcomes.get(place), Ground) else None
+        sample.to_pymatgen(primitive=True) if place in grounds else None
         for place, sample in enumerate(samples)
     ]
     count = found.samples_per_target
@@ -53,16 +70,15 @@ def relax_samples(
         match(found.targets.structures, grid, work.processes, work.progress, work.dask)
         for match in (rms_distances, rms_distances_to_others)
     )
-    grounds = [outcome for outcome in outcomes.values() if isinstance(outcome, Ground)]
     about = {
         "potential": potential.name,
         "version": potential.version,
         "max_force": settings.max_force,
         "samples": len(found.samples),
         "tried": len(chosen),
-        "relaxed": sum(ground.converged for ground in grounds),
-        "not_converged": sum(not ground.converged for ground in grounds),
-        "failures": dict(Counter(x.word for x in outcomes.values() if isinstance(x, Failure)).most_common()),
+        "relaxed": sum(ground["converged"] for ground in grounds.values()),
+        "not_converged": sum(not ground["converged"] for ground in grounds.values()),
+        "failures": dict(Counter(x["failure"] for x in outcomes.values() if "failure" in x).most_common()),
     }
     relaxed = replace(
         found, samples=Samples(samples), distances=distances, others=others, relaxed_with=potential.name
@@ -70,17 +86,27 @@ def relax_samples(
     return relaxed, about
 
 
-def _relaxed(sample: Sample, settings: RelaxSettings) -> Ground | Failure:
+def _relaxed(sample: Sample, settings: RelaxSettings) -> dict[str, Any]:
+    """Returns why there is no relaxed crystal, or what of the crystal changed; ready for JSON."""
     try:
         require_crystal(sample.to_ase())
-        return relax_in_group(sample.crystal, sample.letters, settings)
+        ground = relax_in_group(sample.crystal, sample.letters, settings)
     except Failure as failure:
-        return failure
+        return {"failure": failure.word}
+    changed = {name: np.asarray(getattr(ground.crystal, name)).tolist() for name in _FREE}
+    return changed | {"converged": ground.converged}
 
 
-def _after(sample: Sample, outcome: Ground | Failure | None) -> Sample:
-    if not isinstance(outcome, Ground):
-        return sample
-    cell = expand_crystal(outcome.crystal)
+def _after(sample: Sample, found: dict[str, Any]) -> Sample:
+    crystal = sample.crystal._replace(**{name: np.array(found[name]) for name in _FREE})
+    cell = expand_crystal(crystal)
     checked = audit(cell, sample.space_group)
-    return replace(sample, crystal=outcome.crystal, cell=cell, audit=checked, trajectory=())
+    return replace(sample, crystal=crystal, cell=cell, audit=checked, trajectory=())
+
+
+def _key(start: "hashlib._Hash", sample: Sample) -> str:
+    digest = start.copy()
+    digest.update(f"in group {sample.space_group} {sample.letters}".encode())
+    for name in ("species", *_FREE):
+        digest.update(np.asarray(getattr(sample.crystal, name)).tobytes())
+    return str(digest.hexdigest())

@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 import jaxcrystal as jc
 from jaxcrystal.cli import main
+from jaxcrystal.discovery import relaxed_samples
 from jaxcrystal.discovery.energies import Compound
 from jaxcrystal.discovery.relaxation import RelaxSettings, sites_of
 from jaxcrystal.discovery.relaxed_samples import relax_samples
@@ -175,6 +176,7 @@ def test_evaluate_with_a_potential(tmp_path, capsys, monkeypatch) -> None:
 
 def test_known_crystals_are_found_after_the_relaxation(tmp_path, monkeypatch, capsys) -> None:
     """Starting points, which have any lattice, become the crystals that the targets become."""
+    monkeypatch.setenv("JAXCRYSTAL_CACHE", str(tmp_path / "cache"))
     rutile_like = Structure.from_spacegroup(
         "P4/mmm", Lattice.tetragonal(2.8, 7.4), ["Cu", "Cu", "Au"], [[0] * 3, [0.5, 0.5, 0.26], [0, 0, 0.5]]
     )
@@ -184,6 +186,11 @@ def test_known_crystals_are_found_after_the_relaxation(tmp_path, monkeypatch, ca
     targets = Targets.from_dataset(load_targets(tmp_path, tmp_path / "prepared", 1))
     sampled = reconstruct(targets, "letters", 2, make_tiny_model(), random_start=True, processes=1)
     after, about = relax_samples(sampled, EMT, QUIET)
+    with monkeypatch.context() as patch:  # each was kept as soon as it was there
+        patch.setattr(relaxed_samples, "relax_in_group", None)
+        again, told = relax_samples(sampled, EMT, QUIET)
+    assert told == about
+    np.testing.assert_array_equal(again.distances, after.distances)
     assert after.name == "letters, random start, relaxed"
     assert sampled.name == "letters, random start"
     assert about["samples"] == about["tried"] + sum(
