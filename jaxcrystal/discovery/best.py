@@ -1,6 +1,5 @@
 """Chooses the best of relaxed crystals: what is worth more time than a relaxation."""
 
-import csv
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +7,10 @@ from typing import NamedTuple
 from jaxcrystal.discovery.energies import read_energies
 from jaxcrystal.discovery.hull import HULL_NAME
 from jaxcrystal.discovery.potentials import Energies
-from jaxcrystal.errors import DataError, one_line
+from jaxcrystal.errors import DataError
 from jaxcrystal.structures.entries import Entry, load_entries
 from jaxcrystal.structures.folder import opened_source
-from jaxcrystal.structures.screening_files import SCREENING_NAME
-from jaxcrystal.text import cell_text
+from jaxcrystal.structures.screening_files import SCREENING_NAME, rows_by_id
 
 
 class Best(NamedTuple):
@@ -44,8 +42,8 @@ def best_relaxed(source: str | Path, count: int) -> Best:
     """
     with opened_source(source) as folder:
         compounds, kind = read_energies(folder)
-        heights = {name: _number(text) for name, text in _column(folder / HULL_NAME, "e_above_hull")}
-        kept = {name for name, text in _column(folder / SCREENING_NAME, "kept") if text == "yes"}
+        heights = {name: _number(text) for name, text in _column(folder / HULL_NAME, "e_above_hull").items()}
+        kept = {name for name, text in _column(folder / SCREENING_NAME, "kept").items() if text == "yes"}
         screened = (folder / SCREENING_NAME).is_file()
         energies = {one.name: one.energy_per_atom for one in compounds if one.name in kept or not screened}
         if not energies:
@@ -67,15 +65,12 @@ def _place(height: float, energy: float, name: str) -> tuple[bool, float, str]:
     return (True, energy, name) if math.isnan(height) else (False, height, name)
 
 
-def _column(path: Path, name: str) -> list[tuple[str, str]]:
-    """Returns id and a column of each row of a table; nothing where there is none."""
-    if not path.is_file():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [(cell_text(row["id"]), row[name]) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {one_line(error)}") from error
+def _column(path: Path, name: str) -> dict[str, str]:
+    """Returns a column of a table by id; nothing where there is none."""
+    rows = rows_by_id(path)
+    if any(name not in row for row in rows.values()):
+        raise DataError(f"cannot read {path}: it has no column {name}")
+    return {found: row[name] for found, row in rows.items()}
 
 
 def _number(text: str | None) -> float:

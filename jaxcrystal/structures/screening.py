@@ -137,7 +137,7 @@ def screen(
       processes: see `workers.stream_structures`.
 
     Raises:
-      RequestError: a limit that makes no sense, or `rank` without scores.
+      RequestError: a limit that makes no sense, or `rank` without a number of any structure.
       DataError: a source that cannot be read.
     """
     _require_limits(min_distance, density)
@@ -160,6 +160,8 @@ def screen(
     measured = np.full(len(entries), np.nan)
     if isinstance(rank, Measure):
         measured = rank.of([entry.structure for entry in entries])
+        if np.isnan(measured).all():
+            raise RequestError(f"nothing to rank by: no structure of {source} has a {rank.column}")
     order = np.arange(len(entries))
     if rank:
         order = ranking(measured[:, None] if isinstance(rank, Measure) else scores)

@@ -259,6 +259,9 @@ def test_a_measure_ranks(tmp_path) -> None:
     without = list(csv.DictReader(screening_csv(screen(path)).splitlines()))
     assert list(without[0]) == list(rows[0])[:-1]
     assert "energy" not in table(screen(path))
+    none = Measure("energy", lambda structures: np.full(len(structures), np.nan))
+    with pytest.raises(RequestError, match=r"nothing to rank by: no structure of .*all.json has a energy"):
+        screen(path, rank=none)
 
 
 @pytest.mark.parametrize("columns", [{}, {"score_coords": {"0001": ""}, "score_lattice": {"0001": "nan"}}])
