@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from jaxcrystal.discovery.energies import Compound
 from jaxcrystal.discovery.hull import Placed
+from jaxcrystal.discovery.phonons import BETWEEN, describe, verdict
 from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.discovery.rounds import Round
+from jaxcrystal.discovery.vibrations import PhononSettings
 from jaxcrystal.requests.pool import PATIENCE, Pool
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.structures.screening import Screening
@@ -22,12 +24,14 @@ class Count(NamedTuple):
       given: crystals.
       kept: that went on.
       lost: reason -> crystals that did not.
+      notes: what there is to know of some that went on -> crystals.
     """
 
     stage: str
     given: int
     kept: int
     lost: dict[str, int]
+    notes: dict[str, int] = {}  # noqa: RUF012 (of a tuple; nobody adds to it)
 
 
 @dataclass(eq=False)
@@ -79,11 +83,9 @@ class Discovery:
         if self.relaxed:
             words = Counter(row["status"] for row in self.relaxed)
             good = words.pop("ok", 0)
-            unfinished = sum(row["converged"] == "no" for row in self.relaxed)
-            lost = dict(words.most_common())
-            if unfinished:
-                lost["not converged (kept)"] = unfinished
-            found.append(Count("relaxed", len(self.relaxed), good, lost))
+            unfinished = sum(row["status"] == "ok" and row["converged"] == "no" for row in self.relaxed)
+            notes = {"not converged": unfinished} if unfinished else {}
+            found.append(Count("relaxed", len(self.relaxed), good, dict(words.most_common()), notes))
         if self.again is not None:
             good_rows = tuple(row for row in self.again.rows if row.entry.flag == "ok")
             found.append(_count("different after relaxation", Screening(good_rows)))
@@ -92,12 +94,21 @@ class Discovery:
             good = words.pop("ok", 0)
             found.append(Count("placed on the hull", len(self.placed), good, dict(words)))
         if self.phonons:
-            words = Counter(
-                (row["imaginary"] == "yes" and "imaginary modes") or row["status"] for row in self.phonons
-            )
-            good = words.pop("ok", 0)
-            found.append(Count("phonons of the best", len(self.phonons), good, dict(words)))
+            words = Counter(verdict(row, PhononSettings.imaginary) for row in self.phonons)
+            between = words.pop(BETWEEN, 0)
+            good = words.pop("", 0) + between
+            notes = {BETWEEN: between} if between else {}
+            found.append(Count("phonons of the best", len(self.phonons), good, dict(words), notes))
         return found
+
+    def notes(self) -> list[str]:
+        """Returns a line for each thing to know about crystals that went on, and about the phonons."""
+        lines = [
+            f"{one.stage}: {count} {note}, among those that went on"
+            for one in self.counts()
+            for note, count in one.notes.items()
+        ]
+        return lines + describe(self.phonons, PhononSettings.imaginary)[1]
 
     def spending(self) -> str:
         """Returns a sentence about what was sampled of what was asked for."""

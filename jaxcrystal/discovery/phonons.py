@@ -16,7 +16,13 @@ from jaxcrystal.discovery.gates import Failure
 from jaxcrystal.discovery.potentials import find_potential
 from jaxcrystal.discovery.relaxed import names_of
 from jaxcrystal.discovery.run import Work, digest
-from jaxcrystal.discovery.vibrations import Phonons, PhononSettings, phonons_of, require_phonopy
+from jaxcrystal.discovery.vibrations import (
+    MAX_STEPS,
+    Phonons,
+    PhononSettings,
+    phonons_of,
+    require_phonopy,
+)
 from jaxcrystal.files import claim_folder
 from jaxcrystal.io.convert import formula
 from jaxcrystal.io.together import write_together
@@ -48,8 +54,11 @@ COLUMNS = (
     "displacements",
     "energy_per_atom",
     "max_force",
+    "converged",
     "detail",
 )
+#: Of modes that are imaginary where the potential says so, and where frequencies are interpolated only.
+IMAGINARY, BETWEEN = "imaginary modes", "imaginary where interpolated only"
 
 
 class PhononFolder(RunFolder):
@@ -137,7 +146,22 @@ def _row(name: str, entry: Entry, outcome: Phonons | Failure, settings: PhononSe
         "displacements": str(outcome.displacements),
         "energy_per_atom": f"{ground.energy_per_atom:.6f}",
         "max_force": f"{ground.max_force:.5f}",
+        "converged": "yes" if ground.converged else "no",
     }
+
+
+def verdict(row: Mapping[str, str], threshold: float) -> str:
+    """Returns what is against a crystal with such phonons, in words; empty: nothing.
+
+    Args:
+      row: of `phonons.csv`.
+      threshold: THz; `PhononSettings.imaginary`.
+    """
+    if row["status"] != "ok":
+        return row["status"]
+    if row["imaginary"] != "yes":
+        return ""
+    return IMAGINARY if float(row["lowest_exact"]) < -threshold else BETWEEN
 
 
 def describe(rows: Iterable[Mapping[str, str]], threshold: float) -> tuple[str, list[str]]:
@@ -168,7 +192,13 @@ def describe(rows: Iterable[Mapping[str, str]], threshold: float) -> tuple[str, 
         f"{len(soft)} with, {len(rows) - len(done)} failed",
     ]
     warnings = [f"{row['id']} failed: {row['status']} ({row['detail']})" for row in rows if row not in done]
-    between = [row["id"] for row in soft if float(row["lowest_exact"]) >= -threshold]
+    unfinished = [row["id"] for row in done if row.get("converged") == "no"]
+    if unfinished:
+        warnings.append(
+            f"{', '.join(unfinished)}: not at a minimum after {MAX_STEPS} steps, so that frequencies may be "
+            "wrong"
+        )
+    between = [row["id"] for row in soft if verdict(row, threshold) == BETWEEN]
     if between:
         warnings.append(
             f"{', '.join(between)}: imaginary only where frequencies are interpolated; a larger --min-length "

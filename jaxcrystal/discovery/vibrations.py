@@ -16,7 +16,7 @@ from jaxcrystal.discovery.minimise import computed
 from jaxcrystal.discovery.phonon_plot import plot_svg
 from jaxcrystal.discovery.potentials import calculator
 from jaxcrystal.discovery.relaxation import Ground, RelaxSettings, relax_entry
-from jaxcrystal.errors import JaxcrystalError, RequestError
+from jaxcrystal.errors import JaxcrystalError, RequestError, one_line
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.symmetry.detect import STRICT_SYMPREC
 from jaxcrystal.symmetry.orbits import expand_crystal
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phonopy import Phonopy
 
 #: eV/Å and GPa. Phonons are those of a minimum: crystals are relaxed further than usual before.
-_MAX_FORCE, _MAX_STRESS, _MAX_STEPS = 0.001, 0.05, 200
+_MAX_FORCE, _MAX_STRESS, MAX_STEPS = 0.001, 0.05, 200
 #: Å; phonopy's measure of how fine the mesh is that densities of states are taken from.
 _MESH = 50.0
 #: 1/Å between two points of the band structure.
@@ -103,17 +103,20 @@ def phonons_of(entry: Entry, settings: PhononSettings) -> Phonons | Failure:
         settings.potential,
         max_force=_MAX_FORCE,
         max_stress=_MAX_STRESS,
-        max_steps=_MAX_STEPS,
+        max_steps=MAX_STEPS,
         symprec=settings.symprec,
     )
     ground = relax_entry(entry, finer)
     if isinstance(ground, Failure):
         return ground
     try:
-        phonon = displaced(ground, settings)
+        return _measured(displaced(ground, settings), ground, settings)
+    except JaxcrystalError:
+        raise
     except Failure as failure:
         return failure
-    return _measured(phonon, ground, settings)
+    except Exception as error:  # of phonopy, of the way of the bands or of the figure: others go on
+        return Failure("phonons", one_line(error))
 
 
 def displaced(ground: Ground, settings: PhononSettings) -> "Phonopy":

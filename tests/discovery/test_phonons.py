@@ -16,7 +16,7 @@ from jaxcrystal.cli import main
 from jaxcrystal.discovery import vibrations
 from jaxcrystal.discovery.best import best_relaxed
 from jaxcrystal.discovery.gates import Failure
-from jaxcrystal.discovery.phonons import describe, phonons_to_folder
+from jaxcrystal.discovery.phonons import IMAGINARY, describe, phonons_to_folder, verdict
 from jaxcrystal.discovery.run import Work, entries_of
 from jaxcrystal.discovery.vibrations import (
     BANDS_NAME,
@@ -131,6 +131,36 @@ def test_what_has_no_phonons() -> None:
     assert found.word == "potential"
 
 
+def test_what_phonopy_or_the_figure_cannot_do_is_a_failure_of_one_crystal(monkeypatch) -> None:
+    entry = entries_of([cubic(3.6, "Cu")])[0]
+    for error, word in ((ValueError("no such\nlattice"), "phonons"), (Failure("energy", ""), "energy")):
+        monkeypatch.setattr(vibrations, "band_path", raising(error))
+        found = phonons_of(entry, SMALL)
+        assert isinstance(found, Failure)
+        assert found.word == word
+        assert found.detail in ("ValueError: no such lattice", "")
+    monkeypatch.setattr(vibrations, "band_path", raising(JaxcrystalError("the potential is gone")))
+    with pytest.raises(JaxcrystalError, match="the potential is gone"):
+        phonons_of(entry, SMALL)
+
+
+def raising(error: Exception):
+    def function(*_):
+        raise error
+
+    return function
+
+
+def test_crystals_that_did_not_reach_their_minimum_are_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(vibrations, "MAX_STEPS", 1)
+    folder = phonons_to_folder(entries_of([cubic(4.0, "Cu")]), SMALL, tmp_path / "run", QUIET)
+    (row,) = folder.summary()
+    assert (row["status"], row["converged"]) == ("ok", "no")
+    assert float(row["max_force"]) < 1e-3  # by symmetry; the cell is too large
+    _, (warning,) = describe([row | {"imaginary": "no"}], SMALL.imaginary)
+    assert warning.startswith(f"{row['id']}: not at a minimum")
+
+
 @pytest.fixture(scope="module")
 def relaxed(tmp_path_factory) -> Path:
     """A folder of `relax`: copper in three ways, one of them twice, and one that failed."""
@@ -186,6 +216,8 @@ def test_what_is_in_the_folder(relaxed, whole) -> None:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [entry.name for entry in best]
     assert [row["imaginary"] for row in rows] == ["no", "no", "yes"]
+    assert [row["converged"] for row in rows] == ["yes"] * 3
+    assert [verdict(row, SMALL.imaginary) for row in rows] == ["", "", IMAGINARY]
     assert [row["group"] for row in rows] == ["225", "225", "229"]
     assert [row["supercell"] for row in rows] == ["2x2x2", "2x2x2", "3x3x3"]
     assert [row["atoms"] for row in rows] == ["32", "32", "54"]
