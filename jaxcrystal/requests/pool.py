@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
 from jaxcrystal.limits import COUNT, MOST_ASSIGNMENTS
 from jaxcrystal.requests.formula_plan import FormulaPlan
@@ -74,11 +75,15 @@ def make_pool(requests: Sequence[Request], frequencies: LetterFrequencies, seed:
       seed: of what is drawn.
 
     Raises:
-      RequestError, DataError: see `requests.make_plan`.
+      RequestError, DataError: see `requests.make_plan`; also for `at_most`, since rounds go by what is new.
     """
     weights: Counter[Order] = Counter()
     crystals = 0
     for request in requests:
+        if request.at_most is not None:
+            raise RequestError(
+                "at_most does not go with rounds: an assignment gets no more crystals once they are not new"
+            )
         plan = make_plan([request], frequencies, seed)
         crystals += sum(plan.counts)
         if request.formula is not None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.candidates import Candidates, letters_of, make_candidates
 from jaxcrystal.requests.orders import make_order
@@ -72,6 +73,12 @@ def test_a_formula_has_as_many_assignments_as_crystals() -> None:
     few = make_request({"formula": "CuAu", "count": 30, "space_group": 221, "formula_units": [1]})
     # There are no more than these: a and b, and each with the other element.
     assert len(make_pool([few], LETTERS).orders) < 30
+
+
+def test_what_rounds_cannot_keep_to_is_refused() -> None:
+    request = make_request({"formula": "Cu3Au", "count": 30, "space_group": 221, "at_most": 2})
+    with pytest.raises(RequestError, match="at_most does not go with rounds"):
+        make_pool([request], LETTERS)
 
 
 def test_rounds_share_by_weight_until_assignments_are_spent() -> None:
