@@ -1,19 +1,13 @@
 """Draws a band structure beside its density of states."""
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from jaxcrystal.plotting import BOX, STYLE, svg_text
+
 _COLOR, _IMAGINARY = "#2468a8", "#c0392b"
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "svg.hashsalt": "jaxcrystal",  # the same figure is the same text
-}
 
 
 def plot_svg(
@@ -35,8 +29,8 @@ def plot_svg(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(6.0, 3.4), layout="constrained")
+    with rc_context(STYLE | BOX):
+        figure = Figure(figsize=(6.0, 3.4))
         bands, states = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
         for along, values in zip(distances, frequencies, strict=True):
             bands.plot(along, values, color=_COLOR, linewidth=0.8)
@@ -53,9 +47,7 @@ def plot_svg(
         states.set_xlabel("states / THz")
         for axes in (bands, states):
             axes.axhline(0, color="#56606d", linewidth=0.6)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+        return svg_text(figure)
 
 
 def _ticks(

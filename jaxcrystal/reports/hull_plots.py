@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from jaxcrystal.discovery.energies import Compound
 from jaxcrystal.discovery.hull import Placed, by_elements, diagram
-from jaxcrystal.reports.plots import SAMPLES_COLOR, STYLE
+from jaxcrystal.plotting import STYLE
+from jaxcrystal.reports.plots import SAMPLES_COLOR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
