@@ -98,7 +98,8 @@ def _relaxed(sample: Sample, settings: RelaxSettings) -> dict[str, Any]:
 
 
 def _after(sample: Sample, found: dict[str, Any]) -> Sample:
-    crystal = sample.crystal._replace(**{name: np.array(found[name]) for name in _FREE})
+    changed: dict[str, Any] = {name: np.array(found[name]) for name in _FREE}
+    crystal = sample.crystal._replace(**changed)
     cell = expand_crystal(crystal)
     checked = audit(cell, sample.space_group)
     return replace(sample, crystal=crystal, cell=cell, audit=checked, trajectory=())
