@@ -137,8 +137,8 @@ def add(commands: Commands) -> None:
         best,
         "--relax",
         Within(1, 10**6),
-        help="crystals that are relaxed: those that lie lowest above the hull after five steps, which take "
-        "a fraction of the time (default: all)",
+        help="crystals that are relaxed: those that lie lowest above the hull after five steps "
+        "(default: all)",
     )
     add_number(best, "--phonons", some, default=5, help="crystals whose phonons are computed; 0: none")
     add_number(best, "--inputs", some, default=5, help="crystals that inputs for DFT are written of; 0: none")
@@ -172,6 +172,11 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.discovery.stages import DiscoverSettings
     from jaxcrystal.sampling.run import RunSettings
 
+    def report(found: "Discovery") -> None:
+        from jaxcrystal.reports.discovery import write_report
+
+        write_report(found, f"Candidates of {arguments.what}")
+
     model = model_of(arguments)
     try:
         config = LangevinConfig(
@@ -191,20 +196,19 @@ def run(arguments: argparse.Namespace) -> int:
         until=arguments.until,
         work=Work(arguments.processes, arguments.dask),
         say=say,
+        report=report,
     )
-    _tell(found, arguments.what)
+    _tell(found)
     print(f"{time.perf_counter() - started:.0f} s; written to {arguments.out}")
     return 0
 
 
-def _tell(found: "Discovery", what: str) -> None:
-    """Writes the report, if there is a hull, and prints what was found."""
+def _tell(found: "Discovery") -> None:
+    """Prints what was found."""
     from jaxcrystal.discovery.hull import table, warnings_of
     from jaxcrystal.text import aligned
 
     if found.placed:
-        from jaxcrystal.reports.discovery import write_report
-
         print(table(found.placed))
         for line in warnings_of(found.placed):
             warn(line)
@@ -214,9 +218,13 @@ def _tell(found: "Discovery", what: str) -> None:
     ]
     if rows:
         print("\n".join(["", *aligned([("", "crystals", "went on", "set aside"), *rows], left=(0, 3))]))
+    for line in found.notes():
+        warn(line)
     print(f"\n{found.spending()}")
     if found.placed:
-        print(f"the report: {write_report(found, f'Candidates of {what}')}")
+        from jaxcrystal.reports.discovery import REPORT_NAME
+
+        print(f"the report: {found.path / REPORT_NAME}")
 
 
 def _requests(arguments: argparse.Namespace) -> "list[Request]":

@@ -21,13 +21,10 @@ import numpy as np
 from ase import Atoms
 
 from jaxcrystal.discovery import stages
-from jaxcrystal.discovery.energies import Compound, read_energies
+from jaxcrystal.discovery.energies import Compound
 from jaxcrystal.discovery.found import Discovery
 from jaxcrystal.discovery.gates import Failure
-from jaxcrystal.discovery.hull import (
-    require_elements,
-    require_same,
-)
+from jaxcrystal.discovery.hull import read_references, require_elements
 from jaxcrystal.discovery.minimise import computed
 from jaxcrystal.discovery.potentials import Energies, calculator, find_potential
 from jaxcrystal.discovery.run import RelaxFolder, Work
@@ -58,21 +55,6 @@ class DiscoverFolder(RunFolder):
     format = "jaxcrystal-discover-1"
 
 
-def read_references(files: Sequence[str | Path], kind: Energies) -> list[Compound]:
-    """Returns the known crystals of some files.
-
-    Raises:
-      DataError: see `read_energies`.
-      RequestError: their energies are not of the kind that those of candidates will be.
-    """
-    references = []
-    for file in files:
-        found, other = read_energies(file)
-        require_same(kind, other)
-        references += found
-    return references
-
-
 def discover(
     requests: Sequence[Request],
     model: Model,
@@ -83,6 +65,7 @@ def discover(
     until: str = STAGES[-1],
     work: Work = Work(),  # noqa: B008 (a constant)
     say: Callable[[str], None] = lambda line: None,
+    report: Callable[[Discovery], object] = lambda found: None,
 ) -> Discovery:
     """Finds candidates: all stages up to one, in one folder.
 
@@ -95,25 +78,21 @@ def discover(
       until: the last stage, one of `STAGES`.
       work: where crystals are relaxed.
       say: is told what begins.
+      report: is given what was found, after the hull and after each later stage, which may fail.
 
     Raises:
       JaxcrystalError: a request that makes no sense, a potential or references that do not go with it, a
         folder of something else, or a stage that leaves nothing for the next one.
     """
+    if model.conditions:
+        raise RequestError(
+            f"the model was trained with the conditions {', '.join(model.conditions)}, which a discovery "
+            "gives no crystal: take another --model"
+        )
     last = STAGES.index(until)
     if is_url(out):
         raise RequestError(f"{out} is a URL: a discovery is made on a disk")
-    name = settings.relaxing.potential
-    # What only samples needs no potential.
-    kind = find_potential(name).kind if references or last >= STAGES.index("relax") else Energies(name)
-    known = read_references(references, kind)
-    if last >= STAGES.index("hull") and not known:
-        raise RequestError(
-            "--references is missing: the hull needs energies of known crystals "
-            "(`jaxcrystal references` makes them; --until relax needs none)"
-        )
-    if last >= STAGES.index("relax") and settings.most is not None and not known:
-        raise RequestError("--references is missing: --relax N takes the N crystals nearest to the hull")
+    kind, known = _known(references, settings, last)
     pool = make_pool(requests, model.letters, settings.sampling.seed)
     elements = sorted(SYMBOLS[z] for z in pool.elements)
     if known:
@@ -122,7 +101,7 @@ def discover(
         require_phonopy()
     found = Discovery(Path(out), pool, kind, known)
     if last >= STAGES.index("relax") and not (found.path / "relax" / RelaxFolder.table).is_file():
-        require_computable(name, elements)
+        require_computable(settings.relaxing.potential, elements)
     DiscoverFolder(
         out,
         {
@@ -146,7 +125,32 @@ def discover(
     with held(out):
         for stage in every[: last + 1]:
             stage()
+            if found.placed:
+                report(found)
     return found
+
+
+def _known(
+    references: Sequence[str | Path], settings: DiscoverSettings, last: int
+) -> tuple[Energies, list[Compound]]:
+    """Returns of which kind the energies are, and the references; `last` is the place of the last stage.
+
+    Raises:
+      RequestError: a stage needs references and there are none, or they are of other energies.
+    """
+    potential = settings.relaxing.potential
+    # What only samples needs no potential.
+    needed = bool(references) or last >= STAGES.index("relax")
+    kind = find_potential(potential).kind if needed else Energies(potential)
+    known = read_references(references, kind)
+    if last >= STAGES.index("hull") and not known:
+        raise RequestError(
+            "--references is missing: the hull needs energies of known crystals "
+            "(`jaxcrystal references` makes them; --until relax needs none)"
+        )
+    if last >= STAGES.index("relax") and settings.most is not None and not known:
+        raise RequestError("--references is missing: --relax N takes the N crystals nearest to the hull")
+    return kind, known
 
 
 def require_computable(potential: str, elements: Sequence[str]) -> None:

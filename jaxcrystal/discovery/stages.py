@@ -1,7 +1,9 @@
 """The stages of a discovery: each does what its folder lacks, and adds to what was found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from jaxcrystal.discovery.best import best_relaxed
 from jaxcrystal.discovery.dft_inputs import INPUTS_NAME, write_inputs
@@ -23,6 +25,7 @@ from jaxcrystal.files import write_text
 from jaxcrystal.folders import is_filled, results_folder
 from jaxcrystal.model import Model
 from jaxcrystal.sampling.run import RunSettings
+from jaxcrystal.sampling.run_folder import OtherSettings
 from jaxcrystal.structures.entries import Entry, load_entries
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.screening import screen_entries
@@ -36,6 +39,7 @@ from jaxcrystal.structures.screening_files import (
 
 #: Steps of the relaxation after which crystals are compared.
 FIRST_STEPS = 5
+_OTHERS = "{} has other crystals, or was computed in another way: move it away, so that it is made anew"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def relax(found: Discovery, settings: DiscoverSettings, work: Work, say: Callabl
     if settings.most is not None:
         entries = _lowest(found, settings, work, say)
     say(f"relax: {len(entries)} crystals with {settings.relaxing.potential}")
-    relax_to_folder(entries, settings.relaxing, folder, work)
+    with _same_crystals(folder):
+        relax_to_folder(entries, settings.relaxing, folder, work)
     found.relaxed = list(summary_rows(folder))
     energies = {row["id"]: float(row["energy_per_atom"] or "inf") for row in found.relaxed}
     relaxed = sorted(load_entries(folder, work.processes), key=lambda one: (energies[one.name], one.name))
@@ -119,7 +124,8 @@ def _lowest(
     folder, entries = found.path / "first", found.different
     say(f"first: {FIRST_STEPS} steps of {len(entries)} crystals with {settings.relaxing.potential}")
     few = replace(settings.relaxing, free=False, max_steps=FIRST_STEPS)
-    relax_to_folder(entries, few, folder, work)
+    with _same_crystals(folder):
+        relax_to_folder(entries, few, folder, work)
     placed = place_on_hull(read_energies(folder)[0], found.references)
     chosen = {one.compound.name for one in placed[: settings.most] if one.status == "ok"}
     found.first = list(summary_rows(folder))
@@ -143,7 +149,8 @@ def vibrate(found: Discovery, settings: DiscoverSettings, work: Work, say: Calla
     say(f"phonons: {len(best.entries)} crystals")
     folder = found.path / "phonons"
     phonons = PhononSettings(settings.relaxing.potential, symprec=settings.relaxing.symprec)
-    run = phonons_to_folder(best.entries, phonons, folder, work)
+    with _same_crystals(folder):
+        run = phonons_to_folder(best.entries, phonons, folder, work)
     found.phonons = list(run.summary())
     plots = [part / PLOT_NAME for part in part_folders(folder)]
     found.phonon_plots = [plot if plot.is_file() else None for plot in plots]
@@ -156,7 +163,21 @@ def inputs(found: Discovery, settings: DiscoverSettings) -> None:
     best = best_relaxed(found.path / "relax", settings.inputs)
     folder = found.path / "inputs"
     if not is_filled(folder):
-        write_inputs(best.entries, folder, e_above_hull=best.e_above_hull)
+        write_inputs(
+            best.entries,
+            folder,
+            e_above_hull=best.e_above_hull,
+            symprec=settings.relaxing.symprec,
+        )
     found.inputs = [row["id"] for row in rows_by_id(folder / INPUTS_NAME).values()]
     if found.inputs != names_of(best.entries):
-        raise DataError(f"{folder} has inputs of other crystals: move it away, so that they are written anew")
+        raise DataError(_OTHERS.format(folder))
+
+
+@contextmanager
+def _same_crystals(folder: Path) -> Iterator[None]:
+    """Says what to do where a stage's folder is of others: by other references, or another number of them."""
+    try:
+        yield
+    except OtherSettings as error:
+        raise DataError(_OTHERS.format(folder)) from error

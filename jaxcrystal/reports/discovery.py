@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcrystal.discovery.found import Discovery
-from jaxcrystal.discovery.hull import HULL_NAME, Placed, diagram, warnings_of
+from jaxcrystal.discovery.hull import HULL_NAME, Placed, by_elements, diagram, warnings_of
+from jaxcrystal.discovery.phonons import verdict
+from jaxcrystal.discovery.vibrations import PhononSettings
 from jaxcrystal.reports.gallery.content import gallery_content
 from jaxcrystal.reports.gallery.page import write_gallery
 from jaxcrystal.reports.hull_plots import hull_plot
@@ -83,7 +85,7 @@ def _hulls(discovery: Discovery) -> list[str]:
 
 
 def _stable(elements: Sequence[str], discovery: Discovery) -> str:
-    phases, _ = diagram(elements, discovery.references)
+    phases, _ = diagram(elements, by_elements(discovery.references))
     rows = [
         (entry.composition.reduced_formula, f"{phases.get_form_energy_per_atom(entry):.4f}", entry.name)
         for entry in sorted(phases.stable_entries, key=phases.get_form_energy_per_atom)
@@ -107,12 +109,14 @@ def _best(discovery: Discovery) -> list[str]:
                 "–" if one.status != "ok" else f"{one.formation_energy:.4f}",
                 one.decomposition or one.status,
                 sound.get("lowest_frequency") or sound.get("status", ""),
+                sound.get("lowest_exact", ""),
                 one.compound.name,
             )
         )
     head = ("formula", "group", "above hull, eV/atom", "kJ/mol", "formation, eV/atom", "becomes")
     body = ["<h2>Best candidates</h2>"]
-    body.append(table((*head, "lowest phonon, THz", "id"), rows, numbers=(1, 2, 3, 4, 6)))
+    sound_head = "lowest phonon, THz", "not interpolated"
+    body.append(table((*head, *sound_head, "id"), rows, numbers=(1, 2, 3, 4, 6, 7)))
     if len(discovery.placed) > _LISTED:
         body.append(paragraph(f"... and {len(discovery.placed) - _LISTED} more in {HULL_NAME}", note=True))
     return body
@@ -126,8 +130,9 @@ def _phonons(discovery: Discovery) -> list[str]:
         if plot is None:
             figures.append(paragraph(f"{row['id']}: {row['status']} {row['detail']}", note=True))
             continue
-        caption = f"{row['id']}: lowest {row['lowest_frequency']} THz"
-        caption += ", imaginary modes" if row["imaginary"] == "yes" else ""
+        caption = f"{row['id']}: lowest {row['lowest_frequency']} THz, {row['lowest_exact']} not interpolated"
+        words = verdict(row, PhononSettings.imaginary)
+        caption += f", {words}" if words else ""
         figures.append(image(plot.read_bytes(), f"Phonons of {row['formula']}", caption))
     return ["<h2>Phonons of the best</h2>", f'<div class="pair">{"".join(figures)}</div>']
 
@@ -150,5 +155,6 @@ def _lost(discovery: Discovery) -> list[str]:
     return [
         "<h2>What was set aside, and why</h2>",
         table(("stage", "crystals", "went on", "reasons"), rows, numbers=(1, 2)),
+        *([bullets(notes)] if (notes := discovery.notes()) else []),
         paragraph(discovery.spending(), note=True),
     ]

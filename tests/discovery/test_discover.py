@@ -15,10 +15,13 @@ import pytest
 from pymatgen.core import Composition
 
 from jaxcrystal import cli
+from jaxcrystal.commands import discover as command_module
 from jaxcrystal.discovery import rounds, stages
+from jaxcrystal.discovery.discover import STAGES
 from jaxcrystal.discovery.references import write_references
 from jaxcrystal.discovery.run import Work
 from jaxcrystal.io.convert import pymatgen_json_text
+from jaxcrystal.model import Model
 from tests.discovery.crystals import cubic
 from tests.programs import ENDED, INTERRUPTIBLE, READ_ONLY
 from tests.test_kills import contents
@@ -176,7 +179,8 @@ def test_interrupted_anywhere_it_ends_the_same(command, whole, tmp_path, monkeyp
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, interruption)
             assert cli.main([*command, str(out)]) == 130
-        assert not (out / "report.html").exists()
+        # It is there before phonons and inputs, which may fail.
+        assert (out / "report.html").exists() == (name == "phonons_to_folder")
     assert cli.main([*command, str(out)]) == 0
     assert contents(out) == contents(whole)
 
@@ -239,7 +243,7 @@ def refused(model, tmp_path, capsys):
     return run
 
 
-def test_refusals(refused, references, tmp_path) -> None:
+def test_refusals(refused, references, tmp_path, monkeypatch) -> None:
     known = json.loads(gzip.decompress(Path(references).read_bytes()))
     write_references(known | {"potential": "7net-0"}, tmp_path / "others.json")
     write_references({**known, "entries": known["entries"][:1]}, tmp_path / "copper.json")
@@ -252,13 +256,18 @@ def test_refusals(refused, references, tmp_path) -> None:
     said = refused("Cu-Au", *given[:3], others)
     assert "energies of emt (without corrections) and of 7net-0 (without corrections) do not go" in said
     assert "--references is missing" in refused("Cu-Au")
-    assert "there is no space group in 'common'" in refused("Cu-Au", *given[2:])
     assert "unknown element 'Aux'" in refused("Cu2Aux", *given)
     assert "cannot read nothing.toml" in refused("nothing.toml", *given[2:])
     orders = tmp_path / "orders.toml"
     orders.write_text('[[order]]\nformula = "CuAu"\n')
     assert "--count does not go with a file of orders" in refused(str(orders), *given[2:], "--count", "3")
     assert "is a URL" in refused("Cu-Au", *given, "--out", "s3://bucket/run")
+    monkeypatch.setattr(Model, "conditions", ("band_gap",))
+    assert "the model was trained with the conditions band_gap" in refused("Cu-Au", *given)
+
+
+def test_stages_of_the_command() -> None:
+    assert command_module._STAGES == STAGES
 
 
 def test_another_discovery_is_refused(command, whole, tmp_path, capsys) -> None:
@@ -270,6 +279,16 @@ def test_another_discovery_is_refused(command, whole, tmp_path, capsys) -> None:
     assert cli.main([*command, str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert contents(whole) == before
+    # Which crystals are the best, the numbers and the references say.
+    out = tmp_path / "run"
+    for name in ("phonons", "inputs"):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(whole, out)
+        assert cli.main([*command, str(out), f"--{name}", "2"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"jaxcrystal: error: {out / name} has other crystals, or was computed in another way: move it "
+            "away, so that it is made anew"
+        )
 
 
 def test_damaged_rounds_are_told(command, whole, tmp_path, capsys) -> None:
@@ -300,25 +319,25 @@ def test_killed_many_times_it_ends_the_same(command, whole, tmp_path) -> None:
             stderr=subprocess.DEVNULL,
         )
 
-    out, moments, lived, ended = tmp_path / "run", random.Random(0), set(), 0
-    for number in range(KILLS):
+    out, moments, lived, killed, ended = tmp_path / "run", random.Random(0), set(), 0, 0
+    while killed < KILLS:
+        kind = list(ENDED)[killed % 3]
         process = start(out)
         wanted = num_files(out) + moments.randint(0, 12)
         while process.poll() is None and num_files(out) < wanted:
             time.sleep(0.01)
         time.sleep(moments.uniform(0.0, 1.0))
-        if process.poll() is not None:
-            assert process.returncode == 0
+        process.send_signal(kind)
+        if process.wait() == 0:  # it was at its end
             assert contents(out) == contents(whole)
             shutil.rmtree(out)  # from the beginning
             ended += 1
+            assert ended < KILLS
             continue
-        kind = list(ENDED)[number % 3]
-        process.send_signal(kind)
-        assert process.wait() in (0, *ENDED[kind])
+        assert process.returncode in ENDED[kind]
+        killed += 1
         lived.add(num_files(out))
-        print(f"kill {number + 1} by {kind.name}: {num_files(out)} files")
+        print(f"kill {killed} by {kind.name}: {num_files(out)} files")
     assert start(out).wait() == 0
     assert contents(out) == contents(whole)
-    assert ended < KILLS / 2
     assert len(lived) > KILLS / 4
