@@ -243,7 +243,8 @@ def diagram(
     """
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
-    within = [one for elements, members in known.items() if elements <= set(system) for one in members]
+    wanted = frozenset(system)
+    within = [one for elements, members in known.items() if elements <= wanted for one in members]
     entries = [
         PDEntry(one.composition, one.energy_per_atom * one.composition.num_atoms, one.name) for one in within
     ]
