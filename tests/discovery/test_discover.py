@@ -227,8 +227,8 @@ def test_only_the_lowest_are_relaxed(command, whole, tmp_path) -> None:
 
 def test_names_with_brackets(references, tmp_path) -> None:
     """As K(CuSi)2 has them: the lowest is relaxed, whatever it is called as a file."""
-    lowest, higher = "0001_Au3(Cu)_221", "0002_CuAu_221"
-    entries = [Entry(lowest, cubic(3.95, "Au", "Au", "Au", "Cu")), Entry(higher, b2(3.3, "Cu", "Au"))]
+    lowest, higher = "0001_Cu3(Au)_221", "0002_CuAu_221"
+    entries = [Entry(lowest, cubic(3.75, "Cu", "Cu", "Cu", "Au")), Entry(higher, b2(3.3, "Cu", "Au"))]
     one = rounds.Round(tmp_path, screen_entries(entries, processes=1), 1, 1, 0)
     known = read_energies(references)[0]
     found = Discovery(tmp_path, Pool((), np.zeros(0), 2), Energies("emt"), known, [one])
