@@ -14,11 +14,12 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import tomli_w
 
 from jaxcrystal.errors import DataError, JaxcrystalError
 from jaxcrystal.files import read_text
-from jaxcrystal.limits import Bounds, shown
+from jaxcrystal.limits import Bounds, Within, shown
 
 T = TypeVar("T")
 #: Bytes of the largest file of settings or orders that is read.
@@ -26,7 +27,10 @@ _LARGEST = 8 * 2**20
 #: Whole numbers beyond are no floats.
 _HUGE = 10**300
 #: What a value of each type is called in errors.
-_CALLED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_CALLED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false",
+           int | None: "a whole number", tuple[int, ...]: "whole numbers"}  # fmt: skip
+#: Numbers of each type, those of numpy too.
+_NUMBERS = {int: int | np.integer, float: float | np.floating}
 
 
 class Settings(tuple[tuple[str, Any], ...]):
@@ -57,22 +61,38 @@ class Checked:
 def refusals(settings: Any) -> Iterator[tuple[str, str]]:
     """Yields the fields of a dataclass that are out of their bounds, each with what is wrong; None is in."""
     kind: Any = type(settings)
-    for name, bounds in _bounds(kind):
+    for name, hint, bounds in _bounds(kind):
         value = getattr(settings, name)
-        refusal = None if value is None else bounds.refusal(value)
-        if refusal is not None:
-            yield name, refusal
+        refused = None if value is None else refusal(value, hint, bounds)
+        if refused is not None:
+            yield name, refused
+
+
+def refusal(value: Any, hint: Any, bounds: Bounds) -> str | None:
+    """Returns what is wrong with a value, such as `is 2.5; expected a whole number`; None: nothing is.
+
+    Args:
+      value: a number or name, or several.
+      hint: its type: that of numbers is checked.
+      bounds: that it must keep to.
+    """
+    if isinstance(bounds, Within) and not fits(value, hint):
+        return f"is {shown(value)}; expected {_CALLED.get(hint, 'numbers')}"
+    return bounds.refusal(value)
 
 
 @lru_cache
-def _bounds(kind: Any) -> list[tuple[str, Bounds]]:
+def _bounds(kind: Any) -> list[tuple[str, Any, Bounds]]:
     hints = typing.get_type_hints(kind, include_extras=True)
     annotated = ((name, hint) for name, hint in hints.items() if typing.get_origin(hint) is Annotated)
-    return [(name, hint.__metadata__[0]) for name, hint in annotated]
+    return [(name, hint.__origin__, hint.__metadata__[0]) for name, hint in annotated]
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Returns whether a value as TOML has it is of a type: numbers, texts, lists and tables of them."""
+    """Returns whether a value as TOML has it is of a type: numbers, texts, lists and tables of them.
+
+    Numbers of numpy are numbers, too.
+    """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, UnionType):
         return any(fits(value, each) for each in inner)
@@ -82,9 +102,9 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
     if hint is NoneType or isinstance(value, bool):
         return value is None or hint is bool
-    if hint is float and isinstance(value, int):
-        return -_HUGE < value < _HUGE
-    return isinstance(value, hint)
+    if hint is float and isinstance(value, int | np.integer):
+        return -_HUGE < int(value) < _HUGE
+    return isinstance(value, _NUMBERS.get(hint, hint))
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -77,6 +77,8 @@ SPACE_GROUP = Within(1, 230)
 SITES = Within(1, 20)
 #: Atoms in a primitive cell: the sites of `SITES`, each on the 48 positions of the largest group.
 ATOMS = Within(1, 960)
+#: Atoms of an element in a formula.
+FORMULA_ATOMS = Within(1, 10**6)
 #: Different orders of a run.
 MOST_ORDERS = 100_000
 #: Assignments of letters that share the crystals of a formula.

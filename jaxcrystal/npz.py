@@ -28,6 +28,8 @@ _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: Numbers of a type, in words.
 _KINDS = {"iu": "whole numbers", "f": "decimal numbers", "U": "text"}
+#: Unicode ends before the one number, and has no characters from the first of the two to the second.
+_NO_CHARACTER, _HALVES = 0x110000, (0xD800, 0xE000)
 #: What damaged archives and arrays raise.
 _DAMAGE = (*ARCHIVE_ERRORS, TypeError, OverflowError, MemoryError, SyntaxError)
 
@@ -88,8 +90,11 @@ def read_npz(path: str | Path, schema: Schema, *, all_of_it: bool = False) -> di
 
 
 def check_numbers(name: str, array: np.ndarray, wanted: Array) -> None:
-    """Raises DataError where numbers are not finite, or out of their range."""
+    """Raises DataError where numbers are not finite or out of their range, or texts are none."""
     if array.dtype.kind == "U":
+        characters = np.ascontiguousarray(array).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
+        if ((characters >= _NO_CHARACTER) | ((characters >= _HALVES[0]) & (characters < _HALVES[1]))).any():
+            raise DataError(f"{name[:60]} holds what is no text")
         return
     bad = ~((array >= wanted.least) & (array <= wanted.most))  # of NaN too
     if array.dtype.kind == "f":

@@ -26,6 +26,11 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> list[s
     ]
 
 
+def counted(number: int, word: str) -> str:
+    """Returns how many there are of something, such as `1 crystal` and `1,200 crystals`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 #: With these a spreadsheet's formulas begin.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 

@@ -34,12 +34,14 @@ def write_dataset(path: Path) -> Path:
     return path
 
 
-def write_run(folder: Path) -> Path:
-    """Writes a run of one part, with these structures as arrays."""
+def write_run(folder: Path, **settings: object) -> Path:
+    """Writes a run of one part, with these structures as arrays, and of these settings."""
     part = folder / "parts" / "00000"
     part.mkdir(parents=True)
     write_dataset(part / "structures.npz")
-    (folder / "run.json").write_text(json.dumps({"format": "jaxcrystal-run-1", "settings": {"seed": 0}}))
+    (folder / "run.json").write_text(
+        json.dumps({"format": "jaxcrystal-run-1", "settings": settings or {"seed": 0}})
+    )
     numbers = dict.fromkeys(COLUMNS[6:16], "4.5")
     rows = [
         {"id": name, "formula": "X", "letters": "", "requested_group": group, "found_group": group}
@@ -70,6 +72,17 @@ def put(number: object, index: int = 0):
     def changed(array: np.ndarray) -> np.ndarray:
         array = array.astype(np.result_type(array, np.min_scalar_type(number)))
         array.flat[index] = number
+        return array
+
+    return changed
+
+
+def write_character(number: int, order: str = "<"):
+    """Returns a function that puts a character of this number into an array of texts."""
+
+    def changed(array: np.ndarray) -> np.ndarray:
+        array = array.astype(array.dtype.newbyteorder(order))
+        array.view(f"{order}u4").flat[-1] = number
         return array
 
     return changed

@@ -13,7 +13,16 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.model import load_model
-from tests.files import change, claim_shape, make_bomb, put, refusal, set_flag, write_dataset
+from tests.files import (
+    change,
+    claim_shape,
+    make_bomb,
+    put,
+    refusal,
+    set_flag,
+    write_character,
+    write_dataset,
+)
 from tests.tiny import make_tiny_model
 
 DATASETS = {
@@ -40,6 +49,13 @@ DATASETS = {
     "text": ({"species": lambda array: array.astype(str)}, "species is of type <U3, expected whole numbers"),
     "complex": ({"frac_coords": lambda array: array + 1j}, "frac_coords is of type complex128"),
     "decimal-groups": ({"space_group": lambda array: array.astype(float)}, "space_group is of type float64"),
+    "names-beyond-unicode": ({"ids": write_character(0x110000)}, "ids holds what is no text"),
+    "names-beyond-unicode-big-endian": (
+        {"ids": write_character(0x110000, ">")},
+        "ids holds what is no text",
+    ),
+    "names-half-characters": ({"ids": write_character(0xD800)}, "ids holds what is no text"),
+    "label-beyond-unicode": ({"format": write_character(2**31)}, "format holds what is no text"),
     "names-are-numbers": ({"ids": np.arange(3)}, "ids is of type int64, expected text"),
     "objects": ({"letters": np.array([{}] * 7, object)}, "letters is of type object"),
     "column-of-text": ({"column/gap": np.array(["a"] * 3)}, "column/gap is of type <U1"),

@@ -6,12 +6,18 @@ import json
 
 import numpy as np
 
-from jaxcrystal.text import aligned, cell_text, csv_text, json_ready
+from jaxcrystal.text import aligned, cell_text, counted, csv_text, json_ready
 
 
 def test_columns_are_as_wide_as_their_longest_word_and_lines_end_with_a_word() -> None:
     rows = [("id", "formula", "Å"), ("1", "BaTiO3", "4.01"), ("12", "Cu", "")]
     assert aligned(rows, left=(1,)) == ["id  formula     Å", " 1  BaTiO3   4.01", "12  Cu"]
+
+
+def test_things_are_counted_in_words() -> None:
+    assert [counted(number, "crystal") for number in (0, 1, 1200)] == [
+        *("0 crystals", "1 crystal", "1,200 crystals")
+    ]
 
 
 def test_json_has_no_nan_and_no_numpy() -> None:

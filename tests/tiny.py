@@ -12,8 +12,15 @@ from jaxcrystal.requests.candidates import templates
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.score import init_params
 
-#: Assignments seen in training: two for one site each of three elements in group 221.
-LETTERS = {221: {(1, 1, 1): {(("a",), ("b",), ("c",)): 3, (("a",), ("b",), ("d",)): 1}}}
+#: Elements of the assignments seen in training: two for one site each of three elements in group 221.
+LETTERS = {
+    221: {
+        (1, 1, 1): {
+            (("a",), ("b",), ("c",)): [(56, 22, 8), (11, 22, 8), (3, 22, 8)],
+            (("a",), ("b",), ("d",)): [(11, 22, 17)],
+        }
+    }
+}
 
 
 def make_tiny_model() -> Model:
@@ -34,4 +41,4 @@ def make_tiny_model() -> Model:
     template = jax.tree.map(lambda array: array[0], templates([order], [1]))
     params = init_params(jax.random.key(0), make_module(network), network.graph, template)
     info = {"elements": [3, 8, 11, 17, 22, 56], "data": "none", "structures": 4}
-    return Model(network, NoiseSchedule(levels=2), params, LetterFrequencies(LETTERS), info)
+    return Model(network, NoiseSchedule(levels=2), params, LetterFrequencies.of_elements(LETTERS), info)

@@ -1,14 +1,18 @@
 """Counts the Wyckoff letters that the elements of a data set are on."""
 
 from collections import defaultdict
+from itertools import chain
 
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
-from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+from jaxcrystal.symmetry.wyckoff import repeated_fixed, wyckoff_positions
 
 
 def count_letters(dataset: Dataset) -> LetterFrequencies:
-    """Returns how often each assignment of letters stands in a data set, and for which elements."""
+    """Returns how often each assignment of letters stands in a data set, and for which elements.
+
+    Structures with two sites on one point, which damaged and older files may have, are left out.
+    """
     found: dict[int, dict[tuple[int, ...], dict[Assignment, list[tuple[int, ...]]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
@@ -18,6 +22,8 @@ def count_letters(dataset: Dataset) -> LetterFrequencies:
         by_element: dict[int, list[str]] = defaultdict(list)
         for element, letter in zip(dataset.species[sites], dataset.letters[sites], strict=True):
             by_element[int(element)].append(names[letter])
+        if repeated_fixed(group, chain.from_iterable(by_element.values())):
+            continue
         ordered = sorted(
             ((tuple(sorted(letters)), element) for element, letters in by_element.items()),
             key=lambda pair: (len(pair[0]), *pair),

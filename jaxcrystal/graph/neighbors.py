@@ -33,7 +33,7 @@ from jaxcrystal.graph.images import (
     squared_distances,
 )
 from jaxcrystal.limits import Within
-from jaxcrystal.symmetry.group_row import group_row
+from jaxcrystal.symmetry.group_row import GroupRow, group_row
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.vectors import cofactors, dot, times, turn
@@ -59,7 +59,7 @@ class GraphConfig(Checked):
     cutoff: Annotated[float, Within(0, 1000, above=True)] = 9.0
     max_neighbors: Annotated[int, Within(1, 10_000)] = 24
     merge_distance: Annotated[float, Within(0, 10)] = 0.3
-    lattice_vectors: int = 80
+    lattice_vectors: Annotated[int, Within(1, 10**6)] = 80
     grid: Annotated[int, Within(1, 20)] = 3
 
     def __post_init__(self) -> None:
@@ -150,42 +150,27 @@ def find_neighbors(
       Neighbors; a lattice too flat or too small for `config.grid` and
       `config.lattice_vectors` flags `LATTICE_VECTORS`.
     """
-    dtype = crystal.frac_coords.dtype
-    row = group_row(crystal.space_group, dtype)
+    row = group_row(crystal.space_group, crystal.frac_coords.dtype)
     lattice = lattice_matrix(crystal.lattice_params, crystal.space_group)
     cell = reduced_cell(lattice, row.primitive, reduction)
     lattice_vectors, covered_squared = _lattice_vectors(cell, config)
-    image_coords = turn(row.rotations, crystal.frac_coords[:, None]) + row.translations
-    own_reduced, _ = nearest_images(image_coords - crystal.frac_coords[:, None], cell)
-    own_images = times(own_reduced, cell.basis)
-    keep = crystal.site_ops & crystal.node_mask[:, None]
-    if capacity.merge:
-        coincides = dot(own_images, own_images) < config.merge_distance**2
-        keep = keep & ~_repeated_images(crystal, coincides)
-
-    image_coords, image_mask = image_coords.reshape(-1, 3), keep.reshape(-1)
-    images: Array | np.ndarray = np.arange(keep.size)  # which: site * MAX_OPS + operation
-    all_listed = capacity.max_images >= keep.size
-    if not all_listed:
-        # One more than there is room for: it is an image only if there are too many.
-        order, images = jax.lax.top_k(jnp.where(image_mask, keep.size - images, 0), capacity.max_images + 1)
-        too_many, images = order[-1] > 0, images[:-1]
-        image_coords, image_mask = image_coords[images], order[:-1] > 0
+    listed = _listed_images(crystal, row, cell, config, capacity)
+    images = listed.images
 
     # Stage 1: the shortest displacement to every image, [nodes, images].
     nodes = crystal.node_mask.shape[0]
     own = _is_own(images, nodes)
     self_distance = config.merge_distance if capacity.merge else SELF_DISTANCE
     reduced, squared = nearest_images(
-        image_coords - crystal.frac_coords[:, None], cell, jnp.where(own, self_distance**2, -1.0)
+        listed.coords - crystal.frac_coords[:, None], cell, jnp.where(own, self_distance**2, -1.0)
     )
-    squared = jnp.where(image_mask[None, :] & crystal.node_mask[:, None], squared, FAR)
+    squared = jnp.where(listed.mask[None, :] & crystal.node_mask[:, None], squared, FAR)
     num_pairs = min(config.max_neighbors + 1, images.size)
     if num_pairs < images.size:
         negative, pairs = jax.lax.top_k(-squared, num_pairs)
         squared = -negative
         reduced = jnp.take_along_axis(reduced, pairs[..., None], axis=1)
-        images = pairs if all_listed else images[pairs]
+        images = pairs if listed.too_many is None else images[pairs]
         own = _is_own(images, nodes)
     else:
         images = jnp.broadcast_to(images, squared.shape)
@@ -210,8 +195,8 @@ def find_neighbors(
     needed = reach[:, None] + jnp.sqrt(dot(displacement, displacement))
     matters = (squared < reach[:, None] ** 2) & (squared < 0.5 * FAR)
     status = flag_if(jnp.any(matters & (needed**2 > covered_squared)), Status.LATTICE_VECTORS)
-    if not all_listed:
-        status = status | flag_if(too_many, Status.IMAGES)
+    if listed.too_many is not None:
+        status = status | flag_if(listed.too_many, Status.IMAGES)
 
     def first_k(array: Array) -> Array:
         array = array[:, : config.max_neighbors]
@@ -230,11 +215,52 @@ def find_neighbors(
         mask=mask,
         reach=reach,
         cut=(last < config.cutoff) & crystal.node_mask,
-        own_images=own_images,
+        own_images=listed.own,
         reduction=cell.coefficients,
         status=status,
-        num_images=keep.sum().astype(jnp.int32),
+        num_images=listed.distinct.sum().astype(jnp.int32),
     )
+
+
+class _Listed(NamedTuple):
+    """The distinct images of all sites.
+
+    Attributes:
+      images: [images] which: site * MAX_OPS + operation.
+      coords: [images, 3] fractional.
+      mask: [images] slots that hold an image.
+      own: see `Neighbors.own_images`.
+      distinct: [max_nodes, MAX_OPS] operations that make a distinct image of a site.
+      too_many: [] whether there are more than there is room for; None where there is room for every one.
+    """
+
+    images: Array | np.ndarray
+    coords: Float[Array, "images 3"]
+    mask: Bool[Array, " images"]
+    own: Float[Array, "nodes ops 3"]
+    distinct: Bool[Array, "nodes ops"]
+    too_many: Bool[Array, ""] | None
+
+
+def _listed_images(
+    crystal: Crystal, row: GroupRow, cell: ReducedCell, config: GraphConfig, capacity: ImageCapacity
+) -> _Listed:
+    """Returns the distinct images of all sites, as many as there is room for."""
+    coords = turn(row.rotations, crystal.frac_coords[:, None]) + row.translations
+    own_reduced, _ = nearest_images(coords - crystal.frac_coords[:, None], cell)
+    own = times(own_reduced, cell.basis)
+    distinct = crystal.site_ops & crystal.node_mask[:, None]
+    if capacity.merge:
+        coincides = dot(own, own) < config.merge_distance**2
+        distinct = distinct & ~_repeated_images(crystal, coincides)
+
+    coords, mask, images = coords.reshape(-1, 3), distinct.reshape(-1), np.arange(distinct.size)
+    if capacity.max_images >= distinct.size:
+        return _Listed(images, coords, mask, own, distinct, None)
+    # One more than there is room for: it is an image only if there are too many.
+    order, chosen = jax.lax.top_k(jnp.where(mask, distinct.size - images, 0), capacity.max_images + 1)
+    too_many, chosen = order[-1] > 0, chosen[:-1]
+    return _Listed(chosen, coords[chosen], order[:-1] > 0, own, distinct, too_many)
 
 
 def _lattice_vectors(cell: ReducedCell, config: GraphConfig) -> tuple[Array, Array]:

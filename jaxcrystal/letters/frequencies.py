@@ -22,7 +22,7 @@ from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
 from jaxcrystal.letters.reading import read_elements
 from jaxcrystal.letters.similarity import log_similarity
-from jaxcrystal.symmetry.wyckoff import wyckoff_positions
+from jaxcrystal.symmetry.wyckoff import fixed_letters, wyckoff_positions
 
 #: The letters of the sites of each element; elements are not named here.
 Assignment = tuple[tuple[str, ...], ...]
@@ -77,7 +77,13 @@ class LetterFrequencies:
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes compact JSON: of each assignment, the atomic numbers of its structures in a row."""
+        """Writes compact JSON: of each assignment, the atomic numbers of its structures in a row.
+
+        Raises:
+          DataError: the elements of a structure are not known, or the file cannot be written.
+        """
+        if self.of_elements(self.elements).assignments != self.assignments:
+            raise DataError(f"cannot write {path}: it holds structures by their elements, and some lack them")
         table = {
             str(group): {
                 ",".join(map(str, counts)): {
@@ -126,6 +132,10 @@ class LetterFrequencies:
             total = sum(found.values())
             self._chances[key] = {assignment: share / total for assignment, share in found.items()}
         return self._chances[key]
+
+    def structures(self, space_group: int) -> int:
+        """Returns how many structures of a group were counted."""
+        return sum(sum(found.values()) for found in self.assignments.get(space_group, {}).values())
 
     def elements_of(self, space_group: int, assignment: Assignment) -> Elements:
         """Returns the elements of the structures of an assignment, as far as they are known."""
@@ -196,14 +206,13 @@ class LetterFrequencies:
         self, rng: np.random.Generator, space_group: int, counts: tuple[int, ...]
     ) -> Assignment:
         weights = self.site_weights(space_group)
-        fixed = {p.letter for p in wyckoff_positions(space_group) if p.num_free == 0}
         left = dict(weights)
         letters: list[str] = []
         for _ in range(sum(counts)):
             names = list(left)
             shares = np.array([left[name] for name in names])
             letters.append(names[rng.choice(len(names), p=shares / shares.sum())])
-            if letters[-1] in fixed:
+            if letters[-1] in fixed_letters(space_group):
                 del left[letters[-1]]
         ends = np.cumsum(counts)
         return tuple(tuple(sorted(letters[end - size : end])) for end, size in zip(ends, counts, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import read_text
-from jaxcrystal.symmetry.wyckoff import letters_of
+from jaxcrystal.symmetry.wyckoff import letters_of, repeated_fixed
 
 #: Bytes; ten million structures have less.
 _LONGEST_FILE = 2**28
@@ -65,10 +65,12 @@ def _letters(text: str, group: int, counts: tuple[int, ...]) -> tuple[tuple[str,
         raise ValueError(f"{text[:40]!r} are not the letters of {counts} sites")
     for letter in sorted({*text} - {" ", *letters_of(group)}):
         raise ValueError(f"group {group} has no Wyckoff position {letter!r}")
+    for letter in repeated_fixed(group, text):
+        raise ValueError(f"position {letter} of group {group} holds one site, and has more in {text[:40]!r}")
     return letters
 
 
 def _rows(numbers: Sequence[int], width: int) -> list[tuple[int, ...]]:
-    if len(numbers) % width or not all(type(z) is int and 0 < z <= 118 for z in numbers):
+    if not numbers or len(numbers) % width or not all(type(z) is int and 0 < z <= 118 for z in numbers):
         raise ValueError(f"{len(numbers)} atomic numbers of {width} elements")
     return [tuple(numbers[n : n + width]) for n in range(0, len(numbers), width)]

@@ -1,13 +1,14 @@
 """Turns orders into the single structures to be sampled, each with its letters and its template."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple, overload
 
 import numpy as np
 
+from jaxcrystal.config import refusal
 from jaxcrystal.crystal import Crystal, bucket_of, pad_and_stack
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
@@ -52,8 +53,7 @@ class Candidates(Sequence[Candidate]):
 
     Args:
       orders, counts: structures of each order, those of one order together.
-      frequencies: see `make_candidates`.
-      seed: of the letters.
+      letters: returns those of a structure, by its order and its number there; asked often.
       cond: name -> one number, or one for each structure.
       places: those of the structures in the whole run that are here; None: all.
       before: structures of each order that another run has, so that numbers and places go on from there;
@@ -64,14 +64,13 @@ class Candidates(Sequence[Candidate]):
         self,
         orders: Sequence[Order],
         counts: Sequence[int],
-        frequencies: LetterFrequencies,
-        seed: int,
+        letters: Callable[[Order, int], tuple[str, ...] | None],
         cond: Mapping[str, np.ndarray],
         places: range | None = None,
         before: Sequence[int] | None = None,
     ) -> None:
         self.orders, self.counts, self.cond = orders, counts, cond
-        self._frequencies, self._seed = frequencies, seed
+        self._letters = letters
         self._before = [0] * len(orders) if before is None else before
         self._first_place = sum(self._before)
         self._ends = list(accumulate(counts))
@@ -86,7 +85,7 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, place: slice) -> "Candidates": ...
     def __getitem__(self, place: int | slice) -> "Candidate | Candidates":
         if isinstance(place, slice):
-            rest = self._frequencies, self._seed, self.cond, self._places[place], self._before
+            rest = self._letters, self.cond, self._places[place], self._before
             return Candidates(self.orders, self.counts, *rest)
         return self._at(self._places[place])
 
@@ -107,15 +106,9 @@ class Candidates(Sequence[Candidate]):
         which = bisect_right(self._ends, place)
         order, number = self.orders[which], place - self._ends[which] + self.counts[which]
         number += self._before[which]
-        letters = _letters(order, self._frequencies, self._seed, number)
+        letters = self._letters(order, number)
         cond = tuple((name, float(self.cond[name][place])) for name in sorted(self.cond))
         return Candidate(self._first_place + place, order, number, letters, cond)
-
-
-#: A plan, the digest of a run and its parts ask for the same.
-@lru_cache(maxsize=2**16)
-def _letters(order: Order, frequencies: LetterFrequencies, seed: int, number: int) -> tuple[str, ...] | None:
-    return order.draw_letters(frequencies, seed, number)
 
 
 def make_candidates(
@@ -124,6 +117,7 @@ def make_candidates(
     frequencies: LetterFrequencies,
     seed: int = 0,
     cond: Cond | None = None,
+    before: Sequence[int] | None = None,
 ) -> Candidates:
     """Returns every structure to be drawn, with its letters.
 
@@ -133,16 +127,28 @@ def make_candidates(
       frequencies: of a model, which letters that are not given are drawn from.
       seed: of those letters, 0 to 2³² - 1.
       cond: conditions: name -> one number, or one for each structure.
+      before: see `Candidates`; counts may be 0 then.
 
     Raises:
-      RequestError: counts or a seed out of bounds, conditions that are no finite numbers or not as many as
-        structures.
+      RequestError: counts that are not as many as orders, counts or a seed that are no whole numbers or out
+        of bounds, conditions that are no finite numbers or not as many as structures.
     """
-    counts = [int(count) for count in counts]
-    for name, bounds, value in (("count", COUNT, [*counts, max(1, sum(counts))]), ("seed", SEED, seed)):
-        if refusal := bounds.refusal(value):
-            raise RequestError(f"{name} {refusal}")
-    return Candidates(tuple(orders), counts, frequencies, seed, _told(cond or {}, sum(counts)))
+    counts = list(counts)
+    if len(counts) != len(orders):
+        raise RequestError(f"{len(counts)} counts for {len(orders)} orders: give one for each")
+    if refused := refusal(counts, tuple[int, ...], COUNT if before is None else COUNT._replace(low=0)):
+        raise RequestError(f"count {refused}")
+    counts = [int(count) for count in counts]  # of Python, which do not overflow
+    if refused := COUNT.refusal(max(1, sum(counts))):
+        raise RequestError(f"count {refused}")
+    if refused := refusal(seed, int, SEED):
+        raise RequestError(f"seed {refused}")
+
+    @lru_cache(maxsize=2**16)
+    def letters(order: Order, number: int) -> tuple[str, ...] | None:
+        return order.draw_letters(frequencies, seed, number)
+
+    return Candidates(tuple(orders), counts, letters, _told(cond or {}, sum(counts)), before=before)
 
 
 def _told(cond: Cond, total: int) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jaxcrystal.requests.orders import Order
 from jaxcrystal.symmetry.groups import hermann_mauguin
-from jaxcrystal.text import aligned
+from jaxcrystal.text import aligned, counted
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class FormulaPlan:
         if rest:
             share = 100 * sum(row.share for row in rest)
             text.append(
-                f"... and {_counted(len(rest), 'assignment')} more: {share:.3g} %, "
-                f"{_counted(sum(row.count for row in rest), 'structure')}"
+                f"... and {counted(len(rest), 'assignment')} more: {share:.3g} %, "
+                f"{counted(sum(row.count for row in rest), 'structure')}"
             )
-        found = _counted(self.number, "assignment")
+        found = counted(self.number, "assignment")
         looked = f"{named_groups(self.space_groups)} with {formula_units(self.units)} in the primitive cell"
-        planned = f"{_counted(sum(self.counts), 'structure')} of {len(self.rows):,} of them"
+        planned = f"{counted(sum(self.counts), 'structure')} of {len(self.rows):,} of them"
         text += ["", f"{self.formula}: {found} in {looked}; {planned}"]
         if self.skipped_units:
             text.append(f"left out: {formula_units(self.skipped_units)}, more than {self.max_atoms} atoms")
@@ -111,7 +111,3 @@ def _line(row: PlannedOrder) -> tuple[str, ...]:
         f"{100 * row.share:.3g} %",
         str(row.count),
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

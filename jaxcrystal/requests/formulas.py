@@ -17,7 +17,7 @@ from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.limits import MOST_ASSIGNMENTS, shown
+from jaxcrystal.limits import FORMULA_ATOMS, MOST_ASSIGNMENTS, shown
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_groups
 from jaxcrystal.requests.formula_plan import formula_units as _units
@@ -59,6 +59,13 @@ def parse_formula(text: str) -> dict[str, int]:
     levels: list[Counter[str]] = [Counter()]
     brackets: list[str] = []
     place = 0
+
+    def add(element: str, atoms: int) -> None:
+        """Adds atoms within the innermost open bracket; what is within brackets multiplies without end."""
+        levels[-1][element] += atoms
+        if refused := FORMULA_ATOMS.refusal(levels[-1][element]):
+            raise RequestError(f"the number of {element} in {named} {refused}")
+
     while place < len(compact):
         match = _TOKEN.match(compact, place)
         if match is None:
@@ -71,7 +78,7 @@ def parse_formula(text: str) -> dict[str, int]:
             if symbol in ("D", "T"):
                 raise RequestError(f"{named} has {symbol}: isotopes are not told apart, write H")
             atomic_number(symbol)
-            levels[-1][symbol] += _amount(number, symbol, text)
+            add(symbol, _amount(number, symbol, text))
         elif opening:
             brackets.append(opening)
             levels.append(Counter())
@@ -83,7 +90,7 @@ def parse_formula(text: str) -> dict[str, int]:
                 raise RequestError(f"{named} has brackets with nothing in them")
             factor = _amount(times, closing, text)
             for element, atoms in inner.items():
-                levels[-1][element] += factor * atoms
+                add(element, factor * atoms)
         place = match.end()
     if brackets:
         raise RequestError(f"{named} has a {brackets[-1]!r} that is not closed")

@@ -96,7 +96,7 @@ def make_order(
       space_group: number or Hermann-Mauguin symbol.
       sites: element symbol -> number of inequivalent sites, or -> Wyckoff letters, one a
         site (`{"Ba": "a", "O": "cd"}`).
-      letters: `auto` or `free`; only for numbers of sites.
+      letters: `auto` or `free`, which goes with numbers of sites only.
 
     Raises:
       RequestError: with what is wrong and what was expected, in one line.
@@ -113,6 +113,8 @@ def make_order(
     ordered = sorted(((atomic_number(symbol), value) for symbol, value in sites.items()), key=lambda x: x[0])
     elements = tuple(number for number, _ in ordered)
     if all(given):
+        if letters == "free":
+            raise RequestError("letters is free, and letters are given: give numbers of sites, such as Ba=1")
         assignment = tuple(tuple(sorted(str(value))) for _, value in ordered)
         counts = tuple(len(of_element) for of_element in assignment)
     else:
@@ -178,11 +180,16 @@ def parse_conditions(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, value = (word.strip() for word in part.partition("="))
         try:
-            conditions[name] = float(value)
+            number = float(value) if name else None
         except ValueError:
+            number = None
+        if number is None:
             raise RequestError(
                 f"cannot read {shown(part.strip())}: expected NAME=VALUE, such as band_gap=1.5"
-            ) from None
+            )
+        if name in conditions:
+            raise RequestError(f"the condition {shown(name)} is given twice: give each once")
+        conditions[name] = number
     return conditions
 
 

@@ -120,7 +120,7 @@ class Ranking:
         self.alpha = 1.0 + len(once)
         self.total = self.seen + self.alpha
 
-        structures = {group: 1 + _structures(frequencies, group) for group in groups}
+        structures = {group: 1 + frequencies.structures(group) for group in groups}
         all_structures = sum(structures[group] for group, _ in spaces)
         self._sources: dict[tuple[int, int], _Source] = {}
         for (group, n), space in spaces.items():
@@ -212,7 +212,3 @@ def seen_assignments(
     for (group, n, assignment), share in shares.of_each().items():
         seen[group, n][assignment] = share, numbers[group, n, assignment]
     return dict(seen)
-
-
-def _structures(frequencies: LetterFrequencies, space_group: int) -> int:
-    return sum(sum(f.values()) for f in frequencies.assignments.get(space_group, {}).values())

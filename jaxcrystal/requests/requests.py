@@ -8,6 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import numpy as np
+
 from jaxcrystal.config import ConfigError, fits, read_toml, refusals
 from jaxcrystal.crystal import BUCKETS
 from jaxcrystal.elements import atomic_number
@@ -205,7 +207,7 @@ def _site_choices(request: Request) -> tuple[dict[str, tuple[int, ...]], int | N
             raise RequestError(f"{shown(request.chemical_system)} names an element twice")
         return dict.fromkeys(elements, tuple(dict.fromkeys(request.sites_per_element))), request.max_sites
     several = {
-        element: (value,) if isinstance(value, int) else tuple(dict.fromkeys(value))
+        element: tuple(dict.fromkeys(value)) if isinstance(value, Sequence) else (value,)
         for element, value in (request.sites or {}).items()
     }
     if not several or any(not values for values in several.values()):
@@ -246,8 +248,11 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
       words: numbers, Hermann-Mauguin symbols, `any` or `common`; a text may hold several,
         separated by commas.
       frequencies: of the model's training data, for `common`.
+
+    Raises:
+      RequestError: one is not known, or there is none.
     """
-    listed = [words] if isinstance(words, str | int) else list(words)
+    listed = [words] if isinstance(words, str | int | np.integer) else list(words)
     numbers: list[int] = []
     for word in [part for entry in listed for part in str(entry).split(",")]:
         if word.strip() == ANY:
@@ -256,21 +261,17 @@ def space_groups(words: str | int | Sequence[str | int], frequencies: LetterFreq
             numbers += common_groups(frequencies)
         else:
             numbers += parse_space_groups(word)
+    if not numbers:
+        raise RequestError(
+            f"there is no space group in {shown(words)} (those that are common are known from a model's "
+            "training data): expected numbers or symbols"
+        )
     return tuple(dict.fromkeys(numbers))
 
 
 def common_groups(frequencies: LetterFrequencies) -> list[int]:
-    """Returns the groups with most structures in the training data, the commonest first.
-
-    Raises:
-      RequestError: the data has none.
-    """
-    totals = {
-        group: sum(sum(found.values()) for found in kinds.values())
-        for group, kinds in frequencies.assignments.items()
-    }
-    if not totals:
-        raise RequestError("the model does not say which groups are common: name some with --space-group")
+    """Returns the groups with most structures in the training data, the commonest first."""
+    totals = {group: frequencies.structures(group) for group in frequencies.assignments}
     return sorted(totals, key=lambda group: (-totals[group], group))[:NUM_COMMON]
 
 

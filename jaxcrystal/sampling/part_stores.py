@@ -42,7 +42,7 @@ class PartStore(ABC):
 
     def lines(self, name: str) -> AbstractContextManager[TextIO]:
         """Opens a text, for a file of any size."""
-        return io.StringIO((self.read(name) or b"").decode(), newline="")
+        return io.TextIOWrapper(io.BytesIO(self.read(name) or b""), "utf-8", newline="")
 
     @abstractmethod
     def write(self, name: str, write: Write) -> None:

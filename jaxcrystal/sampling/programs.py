@@ -38,6 +38,8 @@ _LIVE_ARRAYS = 48
 
 #: (params, seed, hashes, numbers, templates, cond) -> results of the batch
 Program = Callable[..., Drawn]
+#: A shape, the structures of a batch over all devices, and the chains of each that are run at once.
+Size = tuple[Shape, int, int]
 
 
 class Programs:
@@ -76,21 +78,22 @@ class Programs:
         self._devices = tuple(devices[: max(batches, default=1)])
         like = _avals(model.params)
 
-        def make(key: tuple[Shape, int, int]) -> Program:
+        def make(size: Size) -> Program:
             if random_start:
                 return compiled_start()
-            shape, rows, chains = key
+            shape, rows, chains = size
             what = model.module, model.graph, config, shape, rows, self._devices, like, model.conditions
             return compiled(*what, chains)
 
         # Compilation takes seconds a shape, on one core each: the shapes to come are compiled beside.
-        keys = [self._key(shape) for shape in todo]
-        self._programs = Background(make, keys, threads=max(1, min(num_cpus(), len(keys))))
+        sizes = [self.size(shape) for shape in todo]
+        self._programs = Background(make, sizes, threads=max(1, min(num_cpus(), len(sizes))))
 
-    def __getitem__(self, shape: Shape) -> Program:
-        return self._programs[self._key(shape)]
+    def __getitem__(self, size: Size) -> Program:
+        return self._programs[size]
 
-    def _key(self, shape: Shape) -> tuple[Shape, int, int]:
+    def size(self, shape: Shape) -> Size:
+        """Returns the size that the next batch of a shape has."""
         return shape, self.rows(shape), self._chains[shape]
 
     def _settle(self, shape: Shape) -> None:
@@ -110,12 +113,17 @@ class Programs:
         mesh = Mesh(np.array(self._devices), ("structures",))
         return jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
 
-    def shrink(self, shape: Shape, error: Exception) -> None:
-        """Halves the batches of a shape whose memory was not enough: first chains, then structures.
+    def shrink(self, size: Size, error: Exception) -> None:
+        """Halves the batches of a size that memory was not enough for: first chains, then structures.
+
+        Two batches are under way at a time: where both ran out of memory, they are halved once.
 
         Raises:
           DataError: they are of one structure already.
         """
+        shape = size[0]
+        if size != self.size(shape):
+            return
         if self._chains[shape] > 1:
             self._chains[shape] = even_share(self._best_of, self._chains[shape] // 2)
             return

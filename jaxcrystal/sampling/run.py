@@ -177,7 +177,7 @@ def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
     """Waits for the other processes of this job; writes the summary if the parts of all jobs are there."""
     ours = shard.parts(total)[jax.process_index() :: jax.process_count()]
     while not folder.complete:
-        folder.require_there()
+        folder.require_ours()
         there = folder.parts()
         if lost := sorted({*ours} - there):
             raise DataError(f"part {lost[0]} of {folder.path} was removed while the run was on")
@@ -187,7 +187,7 @@ def _finish(folder: RunFolder, total: int, shard: Shard) -> None:
             return
         else:
             time.sleep(_WAIT)
-    folder.require_there()
+    folder.require_ours()
 
 
 def _num_workers(settings: RunSettings, parts: int) -> int:

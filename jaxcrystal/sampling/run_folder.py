@@ -25,9 +25,10 @@ from jaxcrystal.requests.candidates import Candidate, Candidates
 from jaxcrystal.sampling.batches import WINDOW, by_shape
 from jaxcrystal.sampling.part_stores import Fill, part_store
 from jaxcrystal.structures.finished import Sample
-from jaxcrystal.structures.folder import RUN_NAME
+from jaxcrystal.structures.folder import RUN_NAME, some_rows
 from jaxcrystal.structures.summary import COLUMNS, SUMMARY_NAME, GroupCheck, parse_summary, summary_csv
 from jaxcrystal.structures.writers import write_samples
+from jaxcrystal.text import json_ready
 
 FORMAT = "jaxcrystal-run-1"
 #: Structures of a part: what a kill can cost, against the number of folders.
@@ -133,14 +134,14 @@ class RunFolder:
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = path if is_url(path) else Path(path)
         self._store = part_store(path)
-        wanted = {"format": self.format, "settings": json.loads(json.dumps(settings))}
+        self._settings = json.loads(json.dumps(json_ready(settings)))
         if self._store.read(RUN_NAME) is None:
             if not self._store.others():
-                text = json.dumps(wanted, indent=1) + "\n"
+                text = json.dumps({"format": self.format, "settings": self._settings}, indent=1) + "\n"
                 self._store.write(RUN_NAME, lambda file: _write_text(file, text))
             elif self._store.read(RUN_NAME) is None:  # else another job of the run was a moment faster
                 raise DataError(f"{path} is not empty: choose another --out, nothing is overwritten")
-        self._require_same(wanted)
+        self._require_same()
 
     @property
     def complete(self) -> bool:
@@ -171,23 +172,33 @@ class RunFolder:
         Raises:
           DataError: it cannot be written.
         """
-        self.require_there()
+        self.require_ours()
         self._store.write_part(part, fill)
 
-    def require_there(self) -> None:
-        """Raises DataError where the folder was removed while the run was on: nothing could go on with it."""
+    def require_ours(self) -> None:
+        """Checks that the folder still holds this run.
+
+        Of two runs that were started together in a new folder, one may have written its settings over those
+        of the other.
+
+        Raises:
+          DataError: it was removed while the run was on, so that nothing could go on with it, or holds
+            another run.
+        """
         if not self._store.has(RUN_NAME):
             raise DataError(f"{self.path} was removed, or its {RUN_NAME} was, while the run was on")
+        self._require_same()
 
     def rows(self, parts: Iterable[int]) -> Iterator[dict[str, str]]:
         """Yields the rows of some parts.
 
         Raises:
-          DataError: one of them is not there, or cannot be read.
+          DataError: one of them is not there, cannot be read, or has no rows.
         """
         for part in parts:
-            text = self._store.read_part(part, self.table).decode()
-            yield from parse_summary(io.StringIO(text, newline=""), f"part {part} of {self.path}")
+            content, where = self._store.read_part(part, self.table), f"part {part} of {self.path}"
+            lines = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
+            yield from some_rows(parse_summary(lines, where), where, self.table)
 
     def summary(self) -> Iterator[dict[str, str]]:
         """Yields the rows of a complete run.
@@ -202,12 +213,20 @@ class RunFolder:
         """Writes the summary of all parts. Several jobs may do so at once: they write the same.
 
         Raises:
-          DataError: it cannot be written.
+          DataError: it cannot be written, or a part lacks rows.
         """
 
         def write(file: BinaryIO) -> None:
+            total = 0
             for part in range(parts):
-                _write_text(file, summary_csv(self.rows([part]), part == 0, self.columns))
+                rows = list(self.rows([part]))
+                _write_text(file, summary_csv(rows, part == 0, self.columns))
+                total += len(rows)
+            if total != (expected := self._settings.get("structures", total)):
+                raise DataError(
+                    f"the parts of {self.path} have {total} rows, expected {expected}: some are damaged; "
+                    "without these, the same command makes them again"
+                )
 
         try:
             self._store.write(self.table, write)
@@ -217,7 +236,7 @@ class RunFolder:
                 raise
         self._store.clean()
 
-    def _require_same(self, wanted: Mapping[str, Any]) -> None:
+    def _require_same(self) -> None:
         path = f"{self.path}/{RUN_NAME}"
         try:
             found = json.loads(self._store.read(RUN_NAME) or b"")
@@ -230,7 +249,7 @@ class RunFolder:
             raise DataError(
                 f"{path} is of format {form!r:.40}, this command writes {self.format!r}: choose another --out"
             )
-        now = wanted["settings"]
+        now = self._settings
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if changed:
             listed = ", ".join(f"{name} ({before.get(name)!r}, now {now.get(name)!r})" for name in changed)

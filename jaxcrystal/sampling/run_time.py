@@ -14,6 +14,7 @@ from jaxcrystal.requests.candidates import Candidates
 from jaxcrystal.sampling.batches import Shape, by_shape
 from jaxcrystal.sampling.programs import rows_for
 from jaxcrystal.score import count_params
+from jaxcrystal.text import counted
 
 #: Share of the rate of a matrix product that a Langevin step reaches on a CPU: `benchmarks/README.md`.
 _EFFICIENCY = 0.15
@@ -73,9 +74,9 @@ def describe_work(
     compiling = _COMPILATION * len(shapes) / max(1, min(num_cpus(), len(shapes)))
     orders = candidates.drawn_orders()
     groups = len({order.space_group for order in orders})
-    what = f"{_plural(len(candidates), 'crystal')}: {_plural(len(orders), 'order')} in"
-    where = f"{_plural(groups, 'space group')}, {_plural(len(shapes), 'shape')} to compile"
-    spent = f"about {_duration(compiling + sampling)} on {_plural(used * processes, 'device')}"
+    what = f"{counted(len(candidates), 'crystal')}: {counted(len(orders), 'order')} in"
+    where = f"{counted(groups, 'space group')}, {counted(len(shapes), 'shape')} to compile"
+    spent = f"about {_duration(compiling + sampling)} on {counted(used * processes, 'device')}"
     return f"{what} {where}; {spent} ({_duration(compiling)} of it compilation)"
 
 
@@ -90,10 +91,6 @@ def _product_rate() -> float:
         product(matrix).block_until_ready()
         seconds.append(time.perf_counter() - started)
     return 2.0 * _SIZE**3 / float(np.median(seconds))
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

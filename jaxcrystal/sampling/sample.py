@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
+import numpy as np
+
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import RequestError
 from jaxcrystal.model import Model, load_model
@@ -97,7 +99,7 @@ def sample(
       RequestError: a request that makes no sense.
       DataError: the model cannot be read.
     """
-    groups = [space_group] if isinstance(space_group, int | str) else list(space_group)
+    groups = [space_group] if isinstance(space_group, int | np.integer | str) else list(space_group)
     orders = [make_order(group, sites, letters) for group in groups]
     model = model if isinstance(model, Model) else load_model(model)
     config = _changed(config, model, steps_per_level=steps_per_level, best_of=best_of)
@@ -183,7 +185,7 @@ def sample_formula(
     """
     model = model if isinstance(model, Model) else load_model(model)
     request = Request(
-        space_group=space_group if isinstance(space_group, int | str) else tuple(space_group),
+        space_group=space_group if isinstance(space_group, int | np.integer | str) else tuple(space_group),
         formula=formula,
         formula_units=tuple(formula_units),
         max_atoms=max_atoms,
@@ -251,7 +253,7 @@ def sample_orders(
       cond: conditions, for a model that was trained with them.
       arrays: return arrays on the device, see `sample`.
     """
-    counts = [count] * len(orders) if isinstance(count, int) else list(count)
+    counts = list(count) if isinstance(count, Sequence | np.ndarray) else [count] * len(orders)
     candidates = make_candidates(orders, counts, model.letters, seed, cond)
     if arrays:
         return sample_arrays(candidates, model, seed, config, batch_size, progress, random_start)

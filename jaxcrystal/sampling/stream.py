@@ -12,15 +12,17 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxcrystal.config import refusal
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
+from jaxcrystal.limits import BATCH_SIZE
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidate
 from jaxcrystal.requests.orders import Order
 from jaxcrystal.sampling.batches import WINDOW, Batch, Shape, by_shape, make_batch
-from jaxcrystal.sampling.programs import Programs, is_out_of_memory
+from jaxcrystal.sampling.programs import Programs, Size, is_out_of_memory
 from jaxcrystal.structures.finished import Drawn, finish
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.lattice import has_free_angles
@@ -133,38 +135,39 @@ def _batches(
 ) -> Iterator[tuple[Batch, Any]]:
     """Yields what `sample_batches` says."""
     todo = {shape: len(members) for shape, members in waiting.members.items()}
-    running: tuple[Batch, Any] | None = None
+    running: tuple[Batch, Size, Any] | None = None
     devices = jax.local_devices()
     with closing(Programs(model, config, todo, devices, batch_size, random_start, counts)) as programs:
         params, tables = programs.on_each_device((model.params, tables))
 
-        def ran_out(batch: Batch, error: jax.errors.JaxRuntimeError) -> None:
+        def ran_out(batch: Batch, size: Size, error: jax.errors.JaxRuntimeError) -> None:
             """Puts a batch that was too large back, to be drawn in smaller ones."""
             if not is_out_of_memory(error):
                 raise error
-            programs.shrink(batch.shape, error)
+            programs.shrink(size, error)
             waiting.members[batch.shape].extendleft(reversed(batch.candidates))
 
         while (shape := waiting.next_shape(programs.rows)) or running:
             started = None
             if shape:
-                rows, members = programs.rows(shape), waiting.members[shape]
+                size, members = programs.size(shape), waiting.members[shape]
+                rows = size[1]
                 batch = make_batch(shape, [members.popleft() for _ in range(min(rows, len(members)))], rows)
                 try:
-                    output = programs[shape](
+                    output = programs[size](
                         *(params, np.uint32(seed), batch.hashes, batch.numbers),
                         *(batch.templates, batch.cond),
                     )
-                    started = batch, output if on_device is None else on_device(tables, batch, output)
+                    started = batch, size, output if on_device is None else on_device(tables, batch, output)
                 except jax.errors.JaxRuntimeError as error:
-                    ran_out(batch, error)
+                    ran_out(batch, size, error)
             if running is not None:
                 # The devices compute while the batch before is finished on the host.
-                batch, output = running
+                batch, size, output = running
                 try:
                     output = jax.tree.map(np.asarray, output)
                 except jax.errors.JaxRuntimeError as error:
-                    ran_out(batch, error)
+                    ran_out(batch, size, error)
                 else:
                     yield batch, output
             running = started
@@ -228,10 +231,11 @@ def require_batch_size(batch_size: int | None) -> None:
     """Checks the rows of a batch on each device.
 
     Raises:
-      RequestError: there are less than one.
+      RequestError: they are no whole number, or out of bounds.
     """
-    if batch_size is not None and batch_size < 1:
-        raise RequestError(f"batch_size is {batch_size}; it must be at least 1")
+    refused = None if batch_size is None else refusal(batch_size, int, BATCH_SIZE)
+    if refused:
+        raise RequestError(f"batch_size {refused}")
 
 
 def require_conditions(model: Model, names: Sequence[str]) -> None:

@@ -78,14 +78,27 @@ def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
     if not parts and table_of(folder).is_file():
         yield from read_summary(table_of(folder))
     for part in parts:
-        rows = read_summary(table_of(part))
-        first = next(rows, None)
-        if first is None:
-            raise DataError(
-                f"{part} is damaged, its {table_of(part).name} has no rows: without the part, the command "
-                "that wrote it makes it again"
-            )
-        yield from chain([first], rows)
+        yield from some_rows(read_summary(table_of(part)), part, table_of(part).name)
+
+
+def some_rows(rows: Iterator[dict[str, str]], part: object, table: str) -> Iterator[dict[str, str]]:
+    """Yields the rows of a part.
+
+    Args:
+      rows: of its table.
+      part: what errors call it.
+      table: name of the table.
+
+    Raises:
+      DataError: there are none.
+    """
+    first = next(rows, None)
+    if first is None:
+        raise DataError(
+            f"{part} is damaged, its {table} has no rows: without the part, the command that wrote it makes "
+            "it again"
+        )
+    yield from chain([first], rows)
 
 
 def table_of(folder: Path) -> Path:

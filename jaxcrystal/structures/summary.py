@@ -87,15 +87,19 @@ def read_summary(path: Path) -> Iterator[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             yield from parse_summary(file, str(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # a name with a NUL
         raise DataError(f"cannot read {path}: {error}") from error
 
 
 def parse_summary(lines: Iterable[str], where: str) -> Iterator[dict[str, str]]:
-    """Yields the rows of the lines of a summary; `where` is what errors call it.
+    """Yields the rows of the lines of a summary, which may be read as they are asked for.
+
+    Args:
+      lines: of the summary.
+      where: what errors call it.
 
     Raises:
-      DataError: they are no table.
+      DataError: they are no table, or no text.
     """
     try:
         reader = csv.DictReader(lines)
@@ -104,7 +108,7 @@ def parse_summary(lines: Iterable[str], where: str) -> Iterator[dict[str, str]]:
                 if None in row or None in row.values():
                     raise DataError(f"cannot read {where}: row {number} has not the columns of its head")
                 yield {name: cell_text(value) for name, value in row.items()}
-    except csv.Error as error:
+    except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {where}: {error}") from error
 
 

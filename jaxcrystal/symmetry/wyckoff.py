@@ -7,6 +7,8 @@ Tables, as spglib gives them; the 27th letter of group 47 is "A".
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -77,6 +79,18 @@ def wyckoff_position(space_group: int, letter: str) -> WyckoffPosition:
 def letters_of(space_group: int) -> tuple[str, ...]:
     """Returns the letters of a group that exists, in the order of `wyckoff_positions`."""
     return tuple(_texts()[space_group])
+
+
+@cache
+def fixed_letters(space_group: int) -> frozenset[str]:
+    """Returns the letters of a group that exists whose positions have no free coordinate: one site fits."""
+    return frozenset(x for x, text in _texts()[space_group].items() if not set("xyz") & set(text))
+
+
+def repeated_fixed(space_group: int, letters: Iterable[str]) -> list[str]:
+    """Returns the letters without a free coordinate that stand there twice, which no crystal has."""
+    counts = Counter(letters)
+    return sorted(letter for letter in fixed_letters(space_group) if counts[letter] > 1)
 
 
 def locate(

@@ -82,22 +82,29 @@ def first_params(
       DataError: that model holds another network.
     """
     module = make_module(config.network) if module is None else module
+    given = _start(config, module)
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31 - 1)
     crystal, cond = jax.tree.map(jax.numpy.asarray, (crystal, cond))
     fresh = jax.jit(lambda k: init_params(k, module, config.network.graph, crystal, cond))(key)
-    if not config.start_from:
+    if given is None:
         return fresh, 0
-    given = module if config.network.module else None
-    model = load_model(config.start_from, given, complete=False)
-    if not _is_grown(model.network, config.network):
-        raise DataError(f"{config.start_from} holds another network than the configuration asks for")
 
     def merged(fresh: Any, given: Any) -> Any:
         if not isinstance(fresh, Mapping):
             return given
         return {name: merged(leaf, given[name]) if name in given else leaf for name, leaf in fresh.items()}
 
-    return merged(fresh, model.params), int(model.info.get("steps", 0))
+    return merged(fresh, given.params), int(given.info.get("steps", 0))
+
+
+def _start(config: TrainConfig, module: Any) -> Model | None:
+    """Returns the model that a run starts from, if there is one."""
+    if not config.start_from:
+        return None
+    model = load_model(config.start_from, module if config.network.module else None, complete=False)
+    if not _is_grown(model.network, config.network):
+        raise DataError(f"{config.start_from} holds another network than the configuration asks for")
+    return model
 
 
 def _is_grown(given: NetworkConfig, asked: NetworkConfig) -> bool:

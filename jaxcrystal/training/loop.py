@@ -86,12 +86,9 @@ def _train(
         main_first(lambda: require_new(out))
     mesh = data_mesh(optimizer.batch_size)
     dataset = load_or_prepare(config.data.train)
-    indices = usable(dataset, config.data)
+    indices = usable(dataset, config.data, config.data.train)
+    validation = _validation_set(config)
     with ExitStack() as stack:
-        main_first(lambda: _claim(config, out, resume, mirror, stack))
-        if mirror is not None and resume and not main:
-            mirror.fetch()
-        validation = _validation_set(config)
         sampler = BucketSampler(
             dataset.num_sites, optimizer.batch_size, config.seed, optimizer.constrained_share, indices
         )
@@ -99,6 +96,10 @@ def _train(
         inputs = Inputs(dataset, indices, sampler, config.data.device_gib, mesh, config.data.conditions)
         stack.enter_context(closing(inputs))
         params, steps_before = first_params(config, *inputs.first(), module)
+        # All that it is made of has been read: a name that was wrong leaves no folder.
+        main_first(lambda: _claim(config, out, resume, mirror, stack))
+        if mirror is not None and resume and not main:
+            mirror.fetch()
         exporter = Exporter(config, out, module, chosen, steps_before)
         state, done = place(init_state(params, make_optimizer(optimizer)), replicated(mesh)), Progress()
         agree = {
@@ -143,8 +144,13 @@ def _claim(config: TrainConfig, out: Path, resume: bool, mirror: Mirror | None, 
     mirror.push()
 
 
-def usable(dataset: Dataset, config: DataConfig) -> np.ndarray:
+def usable(dataset: Dataset, config: DataConfig, called: str = "the data set") -> np.ndarray:
     """Returns the structures that can be trained on: of a size and group, with all conditions known.
+
+    Args:
+      dataset: prepared structures.
+      config: which of them are wanted.
+      called: what errors call the data set.
 
     Raises:
       DataError: there are none.
@@ -155,8 +161,8 @@ def usable(dataset: Dataset, config: DataConfig) -> np.ndarray:
     if not fits.any():
         known = f" and a number in {config.cond}" if config.conditions else ""
         raise DataError(
-            f"no structure has at most {config.max_sites} inequivalent sites, a space group of at least "
-            f"{config.min_space_group}{known}"
+            f"no structure of {called} has at most {config.max_sites} inequivalent sites, a space group of "
+            f"at least {config.min_space_group}{known}"
         )
     return np.flatnonzero(fits)
 
@@ -165,7 +171,7 @@ def _validation_set(config: TrainConfig) -> Dataset | None:
     if not config.data.validation:
         return None
     dataset = load_or_prepare(config.data.validation)
-    return dataset.select(usable(dataset, config.data))
+    return dataset.select(usable(dataset, config.data, config.data.validation))
 
 
 def _summary(inputs: Inputs, sampler: BucketSampler, structures: int) -> str:

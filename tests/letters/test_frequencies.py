@@ -1,6 +1,7 @@
 """Letters drawn are legal and as frequent as in the data."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,13 +39,32 @@ def test_round_trip(frequencies, tmp_path):
     assert loaded.elements == frequencies.elements
 
 
-def numbers(text):
-    return f'{{"format": "jaxcrystal-letters-2", "elements": {{"221": {{"1,1": {{"a b": {text}}}}}}}}}'
+def test_structures_without_their_elements_are_not_lost(tmp_path):
+    """The file holds structures by their elements: others would not be in what is read again."""
+    counts, assignment = (1, 1), (("a",), ("b",))
+    for known in ({}, {221: {counts: {assignment: ((11, 17),)}}}):
+        table = LetterFrequencies({221: {counts: {assignment: 2}}}, known)
+        with pytest.raises(DataError, match=r"cannot write .*letters\.json.*some lack them"):
+            table.save(tmp_path / "letters.json")
+    assert not list(tmp_path.iterdir())
+
+
+def numbers(text, letters="a b"):
+    return f'{{"format": "jaxcrystal-letters-2", "elements": {{"221": {{"1,1": {{"{letters}": {text}}}}}}}}}'
+
+
+def test_what_the_wrong_files_are_changed_from(tmp_path):
+    (tmp_path / "a.json").write_text(numbers("[11, 17]", "e e"))
+    assert LetterFrequencies.load(tmp_path / "a.json").structures(221) == 1
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"format": "other"}', numbers("[11, 17, 3]"), numbers("[0, 17]"), numbers("[11, 1.5]")],
+    [
+        *("", "[]", "{}", '{"format": "other"}'),
+        *map(numbers, ("[11, 17, 3]", "[0, 17]", "[11, 1.5]", "[]")),
+        numbers("[11, 17]", "a a"),
+    ],
 )
 def test_wrong_file(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
@@ -59,6 +79,13 @@ def test_draws_follow_the_data():
     third = Counter("d" in {letters for (letters,) in assignment} for assignment in drawn)
     assert abs(third[True] / 4000 - 0.25) < 0.03
     assert abs(np.mean([assignment[0] == ("a",) for assignment in drawn]) - 1 / 3) < 0.03
+
+
+def test_two_sites_on_one_point_are_no_structure(aflow):
+    """A model with such letters could not be read."""
+    row = int(np.flatnonzero((aflow.num_sites == 2) & (aflow.space_group == 225))[0])
+    broken = replace(aflow.select([row, row]), letters=np.array([0, 1, 0, 0]))
+    assert count_letters(broken).structures(225) == 1
 
 
 def test_elements_are_those_of_the_structures(aflow, frequencies):

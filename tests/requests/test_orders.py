@@ -8,7 +8,13 @@ import pytest
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.requests.orders import make_order, parse_sites, parse_space_groups, parse_wyckoff
+from jaxcrystal.requests.orders import (
+    make_order,
+    parse_conditions,
+    parse_sites,
+    parse_space_groups,
+    parse_wyckoff,
+)
 
 
 def test_symbols_are_the_periodic_table() -> None:
@@ -70,6 +76,7 @@ def test_parsing() -> None:
     assert parse_space_groups("221, Pm-3m,P6_3/mmc") == (221, 194)
     assert parse_sites(" Ba=1,Ti = 1,O=2") == {"Ba": 1, "Ti": 1, "O": 2}
     assert parse_wyckoff("Ba=a,Ti=b,O=cd") == {"Ba": "a", "Ti": "b", "O": "cd"}
+    assert parse_conditions(" band_gap = 1.5,e_above_hull=0") == {"band_gap": 1.5, "e_above_hull": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +117,21 @@ def test_wrong_sites(text, message) -> None:
     with pytest.raises(RequestError, match=message) as error:
         parse_sites(text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gap=1,gap=2", "the condition 'gap' is given twice"),
+        ("gap=1, gap =2", "the condition 'gap' is given twice"),
+        ("=1.5", "cannot read '=1.5': expected NAME=VALUE"),
+        ("gap=1,", "cannot read '': expected NAME=VALUE"),
+        ("gap=large", "cannot read 'gap=large': expected NAME=VALUE"),
+    ],
+)
+def test_wrong_conditions(text, message) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_conditions(text)
 
 
 def test_another_setting_is_said(caplog) -> None:
@@ -154,3 +176,8 @@ def test_positions_with_free_coordinates_can_be_used_twice() -> None:
 def test_unknown_way_of_letters() -> None:
     with pytest.raises(RequestError, match="expected auto or free"):
         make_order(221, {"Ba": 1}, "loose")
+
+
+def test_sites_on_letters_are_not_free() -> None:
+    with pytest.raises(RequestError, match="letters is free, and letters are given"):
+        make_order(221, {"Ba": "a"}, "free")

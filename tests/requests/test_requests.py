@@ -3,6 +3,7 @@
 import pytest
 
 from jaxcrystal.errors import RequestError
+from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.orders import make_order, parse_numbers
 from jaxcrystal.requests.requests import Request, common_groups, make_plan, read_requests, space_groups
 
@@ -83,6 +84,13 @@ def test_groups(tiny_model) -> None:
     plan = make_plan([Request(chemical_system="Na-Cl", sites_per_element=(1,))], letters)
     assert [order.space_group for order in plan.orders] == list(common)
     assert space_groups("common", tiny_model.letters) == (221,)
+
+
+@pytest.mark.parametrize("space_group", ["common", ()])
+def test_no_group_at_all(space_group) -> None:
+    request = Request(chemical_system="Na-Cl", space_group=space_group)
+    with pytest.raises(RequestError, match="there is no space group in"):
+        make_plan([request], LetterFrequencies({}))
 
 
 def test_numbers() -> None:

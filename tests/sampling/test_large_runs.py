@@ -1,10 +1,13 @@
 """Runs of more structures than memory holds are made as they are needed; what no machine holds is refused."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import RequestError
+from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests import requests as planning
 from jaxcrystal.requests.candidates import Candidate, make_candidates
 from jaxcrystal.requests.formulas import spread
@@ -57,6 +60,23 @@ def test_candidates_are_the_same_one_by_one_in_slices_and_in_a_row(tiny_model) -
     assert [c.number for c in every] == [0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3]
     for part in (slice(None), slice(6, 7), slice(4, None, 5), slice(1, None, 4), slice(3, 3), slice(8)):
         assert candidates[part].drawn_orders() == list(dict.fromkeys(c.order for c in every[part]))
+
+
+@pytest.mark.parametrize("counts", [[5], [5, 3, 4], []])
+def test_every_order_has_a_count(tiny_model, counts) -> None:
+    orders = [make_order(221, TITANATE), make_order(62, {"Na": 2}, "free")]
+    with pytest.raises(RequestError, match=f"{len(counts)} counts for 2 orders: give one for each"):
+        make_candidates(orders, counts, tiny_model.letters)
+
+
+def test_letters_are_drawn_once_and_let_go(drawn) -> None:
+    frequencies = LetterFrequencies({})
+    candidates = make_candidates([make_order(221, TITANATE)], [9], frequencies)
+    assert list(candidates) == list(candidates) == [*candidates[:4], *candidates[4:]]
+    assert sorted(drawn) == list(range(9))
+    left = weakref.ref(frequencies)
+    del candidates, frequencies
+    assert left() is None
 
 
 def test_parts_of_windows_hold_every_structure_once(tiny_model, monkeypatch) -> None:

@@ -58,6 +58,15 @@ def test_batches_shrink_where_memory_is_small(tiny_model, quick, monkeypatch, la
         np.testing.assert_array_equal(first.frac_coords, second.frac_coords)
 
 
+def test_two_batches_that_ran_out_of_memory_are_halved_once(tiny_model, quick, monkeypatch) -> None:
+    """Both are under way when the first of them fails: one row each is then to be tried."""
+    memory = SmallMemory(1, True, monkeypatch)
+    memory.compiled = lambda *_: programs.compiled_start()  # which takes no time to compile
+    found = sample(221, PEROVSKITE, 5, model=tiny_model, config=quick, batch_size=2)
+    assert memory.failures == 2
+    assert [crystal.number for crystal in found] == list(range(5))
+
+
 def test_a_structure_too_large_for_the_memory(tiny_model, quick, monkeypatch) -> None:
     SmallMemory(0, False, monkeypatch)
     with pytest.raises(DataError, match="out of memory with one structure of 3 sites") as error:

@@ -6,6 +6,7 @@ import pytest
 
 from jaxcrystal import cli
 from jaxcrystal.errors import DataError
+from jaxcrystal.sampling.part_stores import PartStore
 from jaxcrystal.sampling.run import _finish
 from jaxcrystal.sampling.run_folder import RunFolder, Shard
 from tests.files import change, put, refusal, write_run
@@ -67,6 +68,39 @@ def test_a_damaged_summary(damage, message, run, capsys) -> None:
     assert message in refusal(capsys, "view", run)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("requested_group", "reqquested_group"), "part 0 of .* has no rows"),
+        (lambda text: text.rsplit("\n", 2)[0] + "\n", "have 2 rows, expected 3: some are damaged"),
+        (lambda text: text.replace("salt", "s\xe4lz").encode("latin-1"), "cannot read part 0 of .* decode"),
+    ],
+)
+def test_a_run_is_not_complete_while_a_part_is_damaged(damage, message, tmp_path) -> None:
+    """Its crystals would be missing in the summary, and nobody would know."""
+    run = write_run(tmp_path / "run", structures=3)
+    (run / "summary.csv").unlink()
+    path = run / "parts" / "00000" / "summary.csv"
+    content = damage(path.read_text())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    folder = RunFolder(run, {"structures": 3})
+    with pytest.raises(DataError, match=message) as error:
+        folder.finish(1)
+    assert "\n" not in str(error.value)
+    assert not folder.complete
+
+
+def test_bytes_that_are_no_text_in_the_summary_of_a_run(run, monkeypatch) -> None:
+    (run / "summary.csv").write_bytes((run / "summary.csv").read_bytes().replace(b"salt", b"s\xe4lz"))
+    folder = RunFolder(run, {"seed": 0})
+    with pytest.raises(DataError, match=r"cannot read .*summary.csv: .* decode"):
+        list(folder.summary())
+    # And where it is an object at a URL, which is read at once.
+    monkeypatch.setattr(type(folder._store), "lines", PartStore.lines)
+    with pytest.raises(DataError, match=r"cannot read .*summary.csv: .* decode"):
+        list(folder.summary())
+
+
 def test_what_is_no_part_stands_in_nobodys_way(run, capsys) -> None:
     parts = run / "parts"
     (parts / "notes.txt").write_text("mine")
@@ -117,6 +151,15 @@ def test_a_folder_that_is_removed_during_a_run_ends_it(run) -> None:
     assert not run.exists()
     with pytest.raises(DataError, match="was removed"):
         _finish(folder, 2, Shard())
+
+
+def test_another_run_that_began_in_the_folder_at_the_same_moment_ends_it(run) -> None:
+    """Both found the folder empty; the settings of the later one are in it."""
+    folder, text = RunFolder(run, {"seed": 0}), (run / "run.json").read_text()
+    (run / "run.json").write_text(text.replace('{"seed": 0}', '{"seed": 1}'))
+    with pytest.raises(DataError, match=r"other settings: seed \(1, now 0\)"):
+        folder.write_with(1, lambda place: place.mkdir())
+    assert [path.name for path in (run / "parts").iterdir()] == ["00000"]
 
 
 def test_a_part_that_is_removed_during_a_run_ends_it(run) -> None:

@@ -58,6 +58,7 @@ def test_algebra(number):
     positions = wyckoff_positions(number)
     letters = "abcdefghijklmnopqrstuvwxyzA"
     assert "".join(p.letter for p in positions) == letters[: len(positions)]
+    assert wyckoff.fixed_letters(number) == {p.letter for p in positions if p.num_free == 0}
     assert positions[-1].num_free == 3
     assert positions[-1].stabilizer.sum() == 1
     for position in positions:

@@ -145,10 +145,26 @@ def test_a_finished_run_resumed_stays_as_it_is(trained):
 def test_nothing_to_resume_or_to_train_on_is_said(config, tmp_path):
     with pytest.raises(DataError, match="no run to resume"):
         train(config, resume=True, progress=False)
-    with pytest.raises(DataError, match="no structure"):
+    with pytest.raises(DataError, match="no structure of the data set has at most 1 inequivalent sites"):
         usable(Dataset.load(config.data.train), replace(config.data, max_sites=1))
     with pytest.raises(DataError, match="holds no model"):
         load_model(tmp_path)
+
+
+def test_a_wrong_name_leaves_no_folder_behind(config, tmp_path, prototypes):
+    """The corrected command would be refused: there is something in the folder, and no run to resume."""
+    dataset, low = Dataset.load(prototypes), tmp_path / "low.npz"
+    lowest = int(dataset.space_group.min())
+    dataset.select(dataset.space_group == lowest).save(low)
+    higher = replace(config.data, validation=str(low), min_space_group=lowest + 1)
+    for settings, message in (
+        ({"data": replace(config.data, validation="vla.npz")}, "vla.npz"),
+        ({"data": higher}, "no structure of .*low.npz has"),
+        ({"start_from": "modle"}, "modle"),
+    ):
+        with pytest.raises(DataError, match=message):
+            train(replace(config, **settings), progress=False)
+        assert not Path(config.out).exists()
 
 
 def test_other_data_are_not_resumed_on(config, tmp_path, prototypes):
