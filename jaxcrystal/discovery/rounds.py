@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.model import Model
-from jaxcrystal.requests.candidates import Candidates, letters_of
+from jaxcrystal.requests.candidates import make_candidates
 from jaxcrystal.requests.pool import FIRST, PATIENCE, Pool, next_round, steps
 from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
 from jaxcrystal.structures.entries import Entry, load_entries
@@ -95,7 +95,6 @@ def sample_rounds(
     Raises:
       DataError: a round's folder holds another run, is damaged or cannot be written.
     """
-    letters = letters_of(model.letters, settings.seed)
     drawn, kept = _Drawn(len(pool.orders)), list[Screened]()
     at_most = FIRST
     for number in count():
@@ -108,7 +107,9 @@ def sample_rounds(
         if not counts.any():
             return
         at_most *= 2
-        candidates = Candidates(pool.orders, counts.tolist(), letters, {}, before=before.tolist())
+        candidates = make_candidates(
+            pool.orders, counts.tolist(), model.letters, settings.seed, before=before.tolist()
+        )
         folder = out / f"{number:02d}"
         run = open_run(candidates, model, folder, settings)
         if not run.complete:

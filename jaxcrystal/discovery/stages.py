@@ -129,7 +129,8 @@ def _lowest(
     placed = place_on_hull(read_energies(folder)[0], found.references)
     chosen = {one.compound.name for one in placed[: settings.most] if one.status == "ok"}
     found.first = list(summary_rows(folder))
-    return [entry for entry in entries if entry.name in chosen]
+    names = names_of(entries)  # of the folder: a formula such as K(CuSi)2 is no name of a file everywhere
+    return [entry for entry, name in zip(entries, names, strict=True) if name in chosen]
 
 
 def place(found: Discovery) -> None:

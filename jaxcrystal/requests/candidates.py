@@ -117,6 +117,7 @@ def make_candidates(
     frequencies: LetterFrequencies,
     seed: int = 0,
     cond: Cond | None = None,
+    before: Sequence[int] | None = None,
 ) -> Candidates:
     """Returns every structure to be drawn, with its letters.
 
@@ -126,6 +127,7 @@ def make_candidates(
       frequencies: of a model, which letters that are not given are drawn from.
       seed: of those letters, 0 to 2³² - 1.
       cond: conditions: name -> one number, or one for each structure.
+      before: see `Candidates`; counts may be 0 then.
 
     Raises:
       RequestError: counts that are not as many as orders, counts or a seed that are no whole numbers or out
@@ -134,7 +136,7 @@ def make_candidates(
     counts = list(counts)
     if len(counts) != len(orders):
         raise RequestError(f"{len(counts)} counts for {len(orders)} orders: give one for each")
-    if refused := refusal(counts, tuple[int, ...], COUNT):
+    if refused := refusal(counts, tuple[int, ...], COUNT if before is None else COUNT._replace(low=0)):
         raise RequestError(f"count {refused}")
     counts = [int(count) for count in counts]  # of Python, which do not overflow
     if refused := COUNT.refusal(max(1, sum(counts))):
@@ -142,18 +144,11 @@ def make_candidates(
     if refused := refusal(seed, int, SEED):
         raise RequestError(f"seed {refused}")
 
-    conditions = _told(cond or {}, sum(counts))
-    return Candidates(tuple(orders), counts, letters_of(frequencies, seed), conditions)
-
-
-def letters_of(frequencies: LetterFrequencies, seed: int) -> Callable[[Order, int], tuple[str, ...] | None]:
-    """Returns what gives the letters of an order's structure by its number, those of `Candidates`."""
-
-    @lru_cache(maxsize=2**16)  # a plan, the digest of a run and its parts ask for the same
+    @lru_cache(maxsize=2**16)
     def letters(order: Order, number: int) -> tuple[str, ...] | None:
         return order.draw_letters(frequencies, seed, number)
 
-    return letters
+    return Candidates(tuple(orders), counts, letters, _told(cond or {}, sum(counts)), before=before)
 
 
 def _told(cond: Cond, total: int) -> dict[str, np.ndarray]:

@@ -11,18 +11,29 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pymatgen.core import Composition
 
 from jaxcrystal import cli
 from jaxcrystal.commands import discover as command_module
+from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.discovery import rounds, stages
 from jaxcrystal.discovery.discover import STAGES
+from jaxcrystal.discovery.energies import read_energies
+from jaxcrystal.discovery.found import Discovery
+from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.discovery.references import write_references
+from jaxcrystal.discovery.relaxation import RelaxSettings
 from jaxcrystal.discovery.run import Work
+from jaxcrystal.discovery.stages import DiscoverSettings
 from jaxcrystal.io.convert import pymatgen_json_text
 from jaxcrystal.model import Model
-from tests.discovery.crystals import cubic
+from jaxcrystal.requests.pool import Pool
+from jaxcrystal.sampling.run import RunSettings
+from jaxcrystal.structures.entries import Entry
+from jaxcrystal.structures.screening import screen_entries
+from tests.discovery.crystals import b2, cubic
 from tests.programs import ENDED, INTERRUPTIBLE, READ_ONLY
 from tests.test_kills import contents
 
@@ -216,6 +227,18 @@ def test_only_the_lowest_are_relaxed(command, whole, tmp_path) -> None:
     assert "higher than the others" in (out / "report.html").read_text()
     place = command.index("--references")
     assert cli.main([*command[:place], "--until", "relax", "--relax", "2", "--out", str(tmp_path / "x")]) == 2
+
+
+def test_names_with_brackets(references, tmp_path) -> None:
+    """As K(CuSi)2 has them: the lowest is relaxed, whatever it is called as a file."""
+    lowest, higher = "0001_Cu3(Au)_221", "0002_CuAu_221"
+    entries = [Entry(lowest, cubic(3.75, "Cu", "Cu", "Cu", "Au")), Entry(higher, b2(3.3, "Cu", "Au"))]
+    one = rounds.Round(tmp_path, screen_entries(entries, processes=1), 1, 1, 0)
+    known = read_energies(references)[0]
+    found = Discovery(tmp_path, Pool((), np.zeros(0), 2), Energies("emt"), known, [one])
+    settings = DiscoverSettings(RunSettings(LangevinConfig()), RelaxSettings("emt"), most=1)
+    stages.relax(found, settings, Work(1, progress=False), print)
+    assert [row["source"] for row in found.relaxed] == [lowest]
 
 
 def test_a_formula(model, tmp_path, capsys) -> None:

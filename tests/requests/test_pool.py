@@ -5,7 +5,7 @@ import pytest
 
 from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.requests.candidates import Candidates, letters_of, make_candidates
+from jaxcrystal.requests.candidates import make_candidates
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.requests.pool import FIRST, Pool, make_pool, next_round, steps
 from jaxcrystal.requests.requests import make_request
@@ -125,8 +125,8 @@ def test_candidates_go_on_where_others_ended() -> None:
     """Numbers, places and letters are those of one run with all of them."""
     orders = [make_order(221, {"Cu": 1, "Au": 1}), make_order(225, {"Cu": 2}), make_order(221, {"Ni": 1})]
     every = make_candidates(orders, [5, 4, 3], LETTERS, seed=2)
-    first = Candidates(orders, [3, 4, 0], letters_of(LETTERS, 2), {})
-    second = Candidates(orders, [2, 0, 3], letters_of(LETTERS, 2), {}, before=[3, 4, 0])
+    first = make_candidates(orders, [3, 4, 0], LETTERS, 2, before=[0, 0, 0])
+    second = make_candidates(orders, [2, 0, 3], LETTERS, 2, before=[3, 4, 0])
     assert len(first) + len(second) == len(every)
     found = sorted((one.order.text, one.number, one.letters) for one in [*first, *second])
     assert found == sorted((one.order.text, one.number, one.letters) for one in every)
