@@ -275,7 +275,6 @@ def test_refusals(refused, references, tmp_path) -> None:
     said = refused("Cu-Au", *given[:3], others)
     assert "energies of emt (without corrections) and of 7net-0 (without corrections) do not go" in said
     assert "--references is missing" in refused("Cu-Au")
-    assert "there is no space group in 'common'" in refused("Cu-Au", *given[2:])
     assert "unknown element 'Aux'" in refused("Cu2Aux", *given)
     assert "cannot read nothing.toml" in refused("nothing.toml", *given[2:])
     orders = tmp_path / "orders.toml"
