@@ -12,6 +12,7 @@ relax are left out, and counted; so are formulas with fewer than three energies 
 import argparse
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ def main() -> None:
     energies, tried = relaxed_energies(samples, arguments)
     formulas = np.array([sample.formula for sample in samples])
     result = {
-        "arguments": {name: str(value) for name, value in vars(arguments).items()},
+        "arguments": {name: str(value) for name, value in vars(arguments).items()}
+        | {"targets": Path(arguments.targets).name},
         "potential": find_potential(arguments.potential).version,
         "formulas": len(set(formulas.tolist())),
         "samples": len(samples),
