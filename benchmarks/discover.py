@@ -3,7 +3,8 @@ r"""Looks for the paper's four new compounds: are they candidates, how far from 
 for system in Cu-Si-K Fe-Ta-Sn Sb-Ta-V Al-K-Pd; do
   jaxcrystal references train.csv.gz train_other.csv.gz val.csv.gz test.csv.gz \
       --system $system --out $system.json
-  jaxcrystal discover $system --unique 200 --phonons 0 --inputs 0 --references $system.json --out $system
+  jaxcrystal discover $system --unique 192 --relax 40 --phonons 0 --inputs 0 --references $system.json \
+      --out $system
 done
 python -m benchmarks.discover Cu-Si-K Fe-Ta-Sn Sb-Ta-V Al-K-Pd
 
