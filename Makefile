@@ -1,17 +1,20 @@
 # make demo    sample 16 crystals with the bundled model into demo/, and show them: demo/gallery.html
 # make test    the whole test suite;  make lint    ruff and mypy
+# make test-relax    the tests with SevenNet, in an environment of their own, .venv-relax
+#                    (torch is 3 GB; one for the CPU that is installed there before is kept)
 # make clean   remove .venv, demo/ and the caches
 #
 # PYTHON=python3.12 chooses the interpreter, TESTS and PYTEST_FLAGS what is run;
 # JAX_COMPILATION_CACHE_DIR=FOLDER keeps what the tests compile for the next run of them.
 
 VENV ?= .venv
+RELAX_VENV ?= .venv-relax
 TESTS ?= tests
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-relax lint clean
 
 demo: $(VENV)/.installed
 	rm -rf demo
@@ -22,13 +25,17 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not optimised" $(TESTS)
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m optimised $(TESTS) || test $$? = 5 # there may be none
 
+# torch computes with one thread: several on busy cores take many times as long.
+test-relax: $(RELAX_VENV)/.installed-relax
+	OMP_NUM_THREADS=1 $(RELAX_VENV)/bin/python -m pytest -m relax tests/discovery
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(RELAX_VENV) demo build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The first of these that runs, is new enough and can make environments.
@@ -53,3 +60,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo 'Installing jaxcrystal, its tests and what they need into $(VENV) ...'
 	@$(PIP) install -qq --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(RELAX_VENV)/.installed-relax: pyproject.toml
+	@$(MAKE) --no-print-directory VENV=$(RELAX_VENV) $(RELAX_VENV)/.installed-dev
+	@echo 'Installing SevenNet into $(RELAX_VENV) ...'
+	@$(RELAX_VENV)/bin/python -m pip --disable-pip-version-check install -qq --editable '.[relax]'
+	@touch $@

@@ -40,6 +40,7 @@ class _Constrained:
         cell = free.cell(np.zeros(len(free)))
         atoms = Atoms(free.species, cell.positions, cell=cell.lattice, pbc=True)
         atoms.calc = calc
+        start = float(atoms.get_potential_energy())
         atoms.set_constraint(FixSymmetry(atoms, symprec=STRICT_SYMPREC))
         steps = self._optimiser(FrechetCellFilter(atoms), logfile=None)
         for _ in steps.irun(fmax=0.0, steps=SETTINGS.max_steps):
@@ -52,6 +53,7 @@ class _Constrained:
                 atoms.get_stress(voigt=False),
                 steps.nsteps,
                 False,
+                start,
             )
             if found.max_force <= SETTINGS.max_force and found.max_stress <= SETTINGS.max_stress:
                 return found._replace(converged=True), atoms

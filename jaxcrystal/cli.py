@@ -1,4 +1,4 @@
-"""The command `jaxcrystal`: prepare, train, sample, screen, relax, hull, view, evaluate, info and others."""
+"""The command `jaxcrystal`: prepare, train, sample, screen, relax, hull, discover, view, info and others."""
 
 import codecs
 import os
@@ -9,9 +9,12 @@ from contextlib import suppress
 
 from jaxcrystal import __version__
 from jaxcrystal.commands import (
+    discover,
     evaluate,
     hull,
     info,
+    inputs,
+    phonons,
     prepare,
     reconstruct,
     references,
@@ -72,7 +75,10 @@ def make_parser() -> Parser:
     parser = Parser(prog="jaxcrystal", description=_DESCRIPTION, formatter_class=Help)
     parser.add_argument("--version", action="version", version=f"jaxcrystal {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    every = sample, screen, relax, references, hull, view, prepare, train, evaluate, reconstruct, info
+    every = (
+        *(sample, screen, relax, references, hull, phonons, inputs, discover, view),
+        *(prepare, train, evaluate, reconstruct, info),
+    )
     for command in every:
         command.add(commands)
     return parser

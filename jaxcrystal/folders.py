@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import LOCK, claim_folder, write_text
+from jaxcrystal.files import LOCK, claim_folder, is_partial, write_text
 
 try:
     import fcntl
@@ -99,6 +99,13 @@ def results_folder(out: str | Path) -> Iterator[Path]:
             raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
         finally:
             shutil.rmtree(results, ignore_errors=True)
+
+
+def is_filled(out: str | Path) -> bool:
+    """Returns whether `results_folder` has filled a folder to the end."""
+    out = Path(out)
+    moving = (out / _RESULTS / _NAMES).is_file()
+    return out.is_dir() and not moving and any(not is_partial(path) for path in out.iterdir())
 
 
 def _clear(out: Path) -> None:

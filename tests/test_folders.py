@@ -5,7 +5,7 @@ import os
 import pytest
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.folders import held, results_folder
+from jaxcrystal.folders import held, is_filled, results_folder
 
 
 def names(folder):
@@ -57,6 +57,7 @@ def test_after_a_kill_the_next_process_starts_over(moved, tmp_path) -> None:
         (tmp_path / name if number < moved else left / name).write_text("old")
     if moved:
         (left / ".names").write_text("a\nb\n../thesis")
+    assert not is_filled(tmp_path)
     with results_folder(tmp_path) as folder:
         (folder / "a").write_text("new")
     assert names(tmp_path) == ["a"]

@@ -93,7 +93,14 @@ BASES = {
         ["--like", NOWHERE],
         ["mine.toml"],
     ],
+    "discover": [
+        ["Na-Cl", "--space-group", "221", "--until", "plan", "--out", "x"],
+        ["Cu2KSi", "--space-group", "221,225", "--until", "plan", "--out", "x"],
+        ["mine.toml", "--until", "plan", "--out", "x"],
+    ],
     "screen": [[NOWHERE]],
+    "phonons": [[NOWHERE, "--out", "x"]],
+    "inputs": [[NOWHERE, "--out", "x"]],
     "view": [[NOWHERE]],
     "prepare": [[NOWHERE, "--out", "x.npz"]],
     "evaluate": [[NOWHERE, "--reference", NOWHERE, "--out", "x"]],
@@ -101,8 +108,8 @@ BASES = {
     "info": [[NOWHERE]],
     "train": [["mine.toml"]],
 }
-#: They wait for other machines.
-ALONE = ("--distributed", "--dask", "--help")
+#: They wait for other machines, or begin the work.
+ALONE = ("--distributed", "--dask", "--help", "--until")
 
 
 def flat(table: dict) -> list[tuple[str, ...]]:

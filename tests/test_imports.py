@@ -26,6 +26,7 @@ ROOMS = (
     "background",
     "config",
     "vectors",
+    "plotting",
     "crystal",
     "parameters",
     "symmetry",

@@ -1,4 +1,4 @@
-"""Computes the activations of the bundled CGCNN, whose Fréchet distance is FD CGCNN."""
+"""Computes formation energies with the bundled CGCNN, and its activations, which FD CGCNN is taken over."""
 
 import json
 from collections.abc import Sequence
@@ -77,14 +77,34 @@ def activations(
       [n, hidden]; NaN for None, disordered or empty structures, and those whose cell is
       too flat for a neighbour search.
     """
+    return _outputs(structures, processes, model)[1]
+
+
+def formation_energies(
+    structures: "Sequence[Structure | None]", processes: int | None = None, model: CgcnnModel | None = None
+) -> Float[np.ndarray, " n"]:
+    """Returns formation energies as the network estimates them, eV per atom; see `activations`.
+
+    It was trained on crystals that relaxed by DFT, and does not know what is none: overlapping atoms
+    get any energy.
+    """
+    return _outputs(structures, processes, model)[0]
+
+
+def _outputs(
+    structures: "Sequence[Structure | None]", processes: int | None, model: CgcnnModel | None
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n hidden"]]:
+    """Returns energies and activations; NaN where there is no graph."""
     model = load_cgcnn() if model is None else model
     graphs = _graphs(structures, model.config, processes)
     known = [row for row, graph in enumerate(graphs) if graph is not None]
-    hidden = np.full((len(graphs), model.config.hidden), np.nan)
+    energies, hidden = np.full(len(graphs), np.nan), np.full((len(graphs), model.config.hidden), np.nan)
     for chosen, batch in batches([graph for graph in graphs if graph is not None], _SIZE):
         rows = known[chosen]
-        hidden[rows] = np.asarray(_apply(model.params, model.config, batch).activations)[: len(rows)]
-    return hidden
+        output = _apply(model.params, model.config, batch)
+        energies[rows] = np.asarray(output.energy)[: len(rows)]
+        hidden[rows] = np.asarray(output.activations)[: len(rows)]
+    return energies, hidden
 
 
 @partial(jax.jit, static_argnums=1)

@@ -6,24 +6,43 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.parser import Commands, Help, add_min_space_group, add_name, add_number, add_out
+from jaxcrystal.commands.parser import (
+    Commands,
+    Help,
+    add_min_space_group,
+    add_name,
+    add_number,
+    add_out,
+    named_module,
+    warn,
+)
+from jaxcrystal.commands.potentials import POTENTIAL
 from jaxcrystal.limits import PROCESSES
 
 if TYPE_CHECKING:
+    from jaxcrystal.discovery.stability import Known
     from jaxcrystal.evaluation.metrics import Evaluation
+    from jaxcrystal.structures.entries import Entry
 
 _EXAMPLES = """\
 examples:
   jaxcrystal evaluate run1 --reference test.csv.gz --out run1_evaluation
   jaxcrystal evaluate other_program.extxyz --reference test.npz --train train.npz --out theirs
   jaxcrystal evaluate run1 --reference test.csv.gz --dask tcp://10.0.0.1:8786 --out run1_evaluation
+  jaxcrystal evaluate run1 --reference test.csv.gz --train train.npz --potential 7net-0 \\
+      --references train_7net.json.gz --out run1_stability
 
 The folder given with --out gets metrics.json (every figure with its denominator),
 per_structure.csv (one row a sample: groups, validity and why not, distances to the nearest
 reference, first equal sample) and report.html (figures and plots; needs no network).
 Samples that cannot be read, or that the sampler stopped, count as failures. Fingerprints
 are kept in ~/.cache/jaxcrystal (or the folder that JAXCRYSTAL_CACHE names): a second run
-takes seconds."""
+takes seconds.
+
+With --potential each sample is relaxed in its group, placed on the hull of --references (`jaxcrystal
+references` of the same potential), and compared with the others and with --train as it is then: how
+many are stable, unique and novel at 0 and 0.1 eV/atom, how much energy they lose and how far their
+atoms move (metrics.json, stability). Relaxed structures are kept in the same cache."""
 
 
 def add(commands: Commands) -> None:
@@ -66,6 +85,19 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--dask", metavar="ADDRESS", help="do the work on the cluster of this dask scheduler: tcp://HOST:PORT"
     )
+    parser.add_argument(
+        "--potential",
+        type=named_module,
+        metavar=POTENTIAL,
+        help="relax the samples with it, as `jaxcrystal relax` does, and count the stable ones",
+    )
+    add_name(
+        parser,
+        "--references",
+        nargs="+",
+        metavar="FILE",
+        help="energies of known structures by that potential, of `jaxcrystal references`",
+    )
     parser.add_argument("--no-html", action="store_true", help="write no report.html")
     parser.set_defaults(run=run)
 
@@ -90,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     for source in sources.values():  # before minutes are spent on reading the others
         if source and source != AFLOW and not is_url(source) and not Path(source).exists():
             raise DataError(f"{source} does not exist")
+    known = _known(arguments)
     with results_folder(arguments.out) as out:
         entries = {
             name: load_entries(source, arguments.processes) if source else None
@@ -103,6 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
             processes=arguments.processes,
             dask=arguments.dask,
         )
+        if known is not None:
+            _add_stability(evaluation, known, entries["train"], arguments)
         _write(
             evaluation, out, {name: source for name, source in sources.items() if source}, arguments.no_html
         )
@@ -118,7 +153,36 @@ def run(arguments: argparse.Namespace) -> int:
     if not evaluation.metrics["failures"]:
         print("   none")
     print(f"{time.perf_counter() - started:.0f} s; written to {arguments.out}")
+    if known is not None:
+        warn(evaluation.metrics["stability"]["note"])
     return 0
+
+
+def _known(arguments: argparse.Namespace) -> "Known | None":
+    """Returns the known compounds that samples are placed among; None if that was not asked for."""
+    from jaxcrystal.errors import RequestError
+
+    if (arguments.potential is None) != (arguments.references is None):
+        raise RequestError("--potential and --references go together: energies of both by one potential")
+    if arguments.potential is None:
+        return None
+    from jaxcrystal.discovery.stability import known_compounds
+
+    return known_compounds(arguments.references, arguments.potential)
+
+
+def _add_stability(
+    evaluation: "Evaluation", known: "Known", train: "list[Entry] | None", arguments: argparse.Namespace
+) -> None:
+    from jaxcrystal.discovery.relaxation import RelaxSettings
+    from jaxcrystal.discovery.run import Work
+    from jaxcrystal.discovery.stability import stability
+    from jaxcrystal.text import json_ready
+
+    work = Work(arguments.processes, arguments.dask)
+    found = stability(evaluation.samples, known, train, RelaxSettings(arguments.potential), work)
+    evaluation.metrics["stability"] = json_ready(found.figures)
+    evaluation.per_structure.update(json_ready(found.columns))
 
 
 def _write(evaluation: "Evaluation", out: Path, sources: dict[str, str], no_html: bool) -> None:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.discovery.hull import (
         HULL_NAME,
         place_on_hull,
-        require_same,
+        read_references,
         table,
         warnings_of,
         write_hull,
@@ -67,11 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(f"{source} is not a folder: say with --out where {HULL_NAME} shall go")
     told = Energies(arguments.potential, arguments.correction) if arguments.potential else None
     compounds, kind = read_energies(source, told)
-    references = []
-    for file in arguments.references:
-        found, other = read_energies(file, told)
-        require_same(kind, other)
-        references += found
+    references = read_references(arguments.references, kind, told)
     placed = place_on_hull(compounds, references)
     out = Path(arguments.out) if arguments.out else source / HULL_NAME
     write_hull(placed, kind, out)

@@ -42,6 +42,11 @@ def add_potential_options(parser: argparse.ArgumentParser) -> None:
         metavar="Å",
         help="tolerance with which spglib finds the group that is kept",
     )
+    add_where(parser)
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Adds `--processes` and `--dask`."""
     where = parser.add_argument_group("where")
     add_number(
         where,
@@ -53,6 +58,6 @@ def add_potential_options(parser: argparse.ArgumentParser) -> None:
         where,
         "--dask",
         metavar="ADDRESS",
-        help="scheduler such as tcp://10.0.0.1:8786, whose workers relax instead; they need this package and "
-        "the potential",
+        help="scheduler such as tcp://10.0.0.1:8786, whose workers compute instead; they need this package "
+        "and the potential",
     )

@@ -18,8 +18,10 @@ from jaxcrystal.commands.parser import (
     add_out,
     add_seed,
     model_of,
+    named_module,
     warn,
 )
+from jaxcrystal.commands.potentials import POTENTIAL
 from jaxcrystal.commands.sampler_options import add_sampler_options, config_of
 from jaxcrystal.limits import BATCH_SIZE, COUNT, PROCESSES, Within
 
@@ -34,10 +36,10 @@ examples:
   jaxcrystal reconstruct --targets my_structures/ --samples-per-target 50 --given letters --out mine
 
 Each target's space group and sites go in, K samples come out, and pymatgen's StructureMatcher
-(stol 0.5, ltol 0.3, angle 10°) decides which of them are the target, before any relaxation. All
-targets are in the denominator. Beside each result stands the random start: what sampling
-starts from. The folder given with --out gets metrics.json (every figure; match rates by
-family, number of sites and free coordinates), per_target.csv, per_sample.csv, table2.csv
+(stol 0.5, ltol 0.3, angle 10°) decides which of them are the target, before any relaxation and, with
+--relax, after it too. All targets are in the denominator. Beside each result stands the random
+start: what sampling starts from. The folder given with --out gets metrics.json (every figure; match
+rates by family, number of sites and free coordinates), per_target.csv, per_sample.csv, table2.csv
 (lattice lengths of the matched targets, sampled and known, in Å) and samples/."""
 
 
@@ -83,6 +85,13 @@ def add(commands: Commands) -> None:
         metavar="NAME,...",
         help="of samples/: some of cif, extxyz, json, poscar; cif and poscar are one file a crystal",
     )
+    parser.add_argument(
+        "--relax",
+        type=named_module,
+        metavar=POTENTIAL,
+        help="relax the samples with a potential, each in its group, and match them again; random starts "
+        "are not relaxed. Names are those of `jaxcrystal relax`",
+    )
     how = parser.add_argument_group("how")
     add_model_options(how)
     add_sampler_options(how)
@@ -114,6 +123,10 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.workers import require_scheduler
 
     use_all_cores()
+    if arguments.relax is not None:
+        from jaxcrystal.discovery.potentials import find_potential
+
+        find_potential(arguments.relax)  # before minutes are spent on sampling
     model = model_of(arguments)
     config = config_of(arguments, model)
     if arguments.dask is not None:
@@ -130,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
         "versions": _versions(),
         "targets": _counts(dataset, targets, arguments.max_sites, arguments.min_space_group),
         "denominator": "all targets used, whatever became of their samples",
-        "relaxation": "none",
+        "relaxation": arguments.relax or "none",
         "runs": {},
     }
     done: list[Reconstruction] = []
@@ -152,14 +165,42 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=True,
                 keep=None if random_start else partial(write_samples, out=folder, formats=formats),
             )
-            metrics["runs"][found.name] = found.figures()
-            done.append(found)
-            _write(out, metrics, done)
+            _add(out, metrics, done, found)
+            if arguments.relax is not None and not random_start:
+                _relax(out, metrics, done, arguments)
             for line in describe_failures(Counter(sample.status for sample in found.samples)):
                 warn(f"{found.name}: {line}")
     print(describe(metrics, done))
     print(f"written to {out}")
     return 0
+
+
+def _add(
+    out: Path,
+    metrics: dict[str, Any],
+    done: "list[Reconstruction]",
+    found: "Reconstruction",
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Adds a run to the figures, and what became of its samples if they were relaxed; writes them."""
+    metrics["runs"][found.name] = found.figures() | ({"relaxation": about} if about else {})
+    done.append(found)
+    _write(out, metrics, done)
+
+
+def _relax(
+    out: Path, metrics: dict[str, Any], done: "list[Reconstruction]", arguments: argparse.Namespace
+) -> None:
+    """Adds the last run once more, with its samples relaxed."""
+    from jaxcrystal.discovery.relaxation import RelaxSettings
+    from jaxcrystal.discovery.relaxed_samples import relax_samples
+    from jaxcrystal.discovery.run import Work
+
+    work = Work(arguments.processes, arguments.dask)
+    found, about = relax_samples(done[-1], RelaxSettings(arguments.relax), work)
+    _add(out, metrics, done, found, about)
+    for word, count in about["failures"].items():
+        warn(f"{found.name}: {count} of {about['tried']} samples could not be relaxed: {word}")
 
 
 def _counts(

@@ -2,19 +2,21 @@
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxcrystal.commands.parser import Commands, Help, add_name, add_number
+from jaxcrystal.commands.parser import Commands, Help, add_model_options, add_name, add_number, model_of
 from jaxcrystal.limits import PROCESSES, Within, shown
 
 if TYPE_CHECKING:
-    from jaxcrystal.structures.screening import Screening
+    from jaxcrystal.structures.screening import Measure, Screening
 
 _EXAMPLES = """\
 examples:
   jaxcrystal screen run1
   jaxcrystal screen run1 --rank --novel-against train.npz --out run1_kept
+  jaxcrystal screen run1 --rank energy --out run1_lowest
   jaxcrystal screen other_program.extxyz --min-distance 1.2 --density 2,12 --out theirs_kept
 
 screening.csv has one row a structure, best first: flags (short_distance, density, unreadable,
@@ -65,10 +67,14 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--rank",
-        action="store_true",
-        help="ranks by the size of the sampler's final scores (score_coords and score_lattice of "
-        "summary.csv), the smallest first; of equal structures the best is kept. Otherwise the order is "
-        "that of DIR",
+        nargs="?",
+        const="scores",
+        choices=("scores", "energy", "likelihood"),
+        help="ranks, of equal structures the best is kept; otherwise the order is that of DIR. scores "
+        "(also --rank alone): by the size of the sampler's final scores (score_coords and score_lattice of "
+        "summary.csv), the smallest first. energy: by the formation energy that the bundled CGCNN estimates "
+        "(eV/atom). likelihood: by the bound on -log p of --model (nats). The latter two are columns of "
+        "screening.csv; benchmarks/README.md says what they are worth",
     )
     add_name(
         parser,
@@ -78,6 +84,7 @@ def add(commands: Commands) -> None:
         "screening.csv goes to DIR, in place of an older one; a DIR of zipped parts needs it)",
     )
     add_number(parser, "--processes", PROCESSES, help="worker processes (default: one a core)")
+    add_model_options(parser.add_argument_group("the model of --rank likelihood"))
     parser.set_defaults(run=run)
 
 
@@ -137,9 +144,24 @@ def _screening(
         novel_against=arguments.novel_against,
         min_distance=arguments.min_distance,
         density=density,
-        rank=arguments.rank,
+        rank=_rank(arguments),
         processes=arguments.processes,
     )
+
+
+def _rank(arguments: argparse.Namespace) -> "bool | Measure":
+    """Returns what structures are ranked by."""
+    from jaxcrystal.structures.screening import Measure
+
+    if arguments.rank == "energy":
+        from jaxcrystal.cgcnn.model import formation_energies
+
+        return Measure("formation_energy", partial(formation_energies, processes=arguments.processes))
+    if arguments.rank == "likelihood":
+        from jaxcrystal.sampling.likelihoods import likelihoods
+
+        return Measure("minus_log_likelihood", partial(likelihoods, model=model_of(arguments)))
+    return arguments.rank == "scores"
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -68,11 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, source: Path, out: Path) -> None:
     from jaxcrystal.reports.gallery.content import gallery_content
-    from jaxcrystal.reports.gallery.folder import screening_rows
     from jaxcrystal.reports.gallery.frames import load_frames
     from jaxcrystal.reports.gallery.page import require_ours, write_gallery
     from jaxcrystal.structures.entries import load_entries
     from jaxcrystal.structures.folder import summary_rows
+    from jaxcrystal.structures.screening_files import SCREENING_NAME, rows_by_id
 
     require_ours(out)
     every = load_entries(source)
@@ -83,7 +83,7 @@ def _write(arguments: argparse.Namespace, source: Path, out: Path) -> None:
     content = gallery_content(
         entries,
         {row["id"]: row for row in summary_rows(source)},
-        screening_rows(source),
+        rows_by_id(source / SCREENING_NAME),
         frames,
         title=arguments.title or source.resolve().name,
         left_out=len(every) - len(entries),

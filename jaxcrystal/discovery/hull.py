@@ -4,12 +4,12 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxcrystal.discovery.energies import Compound
+from jaxcrystal.discovery.energies import Compound, read_energies
 from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
@@ -80,6 +80,46 @@ def require_same(first: Energies, second: Energies) -> None:
         )
 
 
+def read_references(
+    files: Sequence[str | Path], kind: Energies, told: Energies | None = None
+) -> list[Compound]:
+    """Returns the known crystals of some files.
+
+    Args:
+      files: see `read_energies`.
+      kind: of which their energies must be.
+      told: the kind of those that do not say it.
+
+    Raises:
+      DataError: see `read_energies`.
+      RequestError: their energies are of another kind.
+    """
+    references = []
+    for file in files:
+        found, other = read_energies(file, told)
+        require_same(kind, other)
+        references += found
+    return references
+
+
+def pure_elements(references: Sequence[Compound]) -> set[str]:
+    """Returns the elements of which there are crystals of nothing else."""
+    return {one.composition.elements[0].symbol for one in references if _is_element(one)}
+
+
+def require_elements(elements: Collection[str], references: Sequence[Compound]) -> None:
+    """Refuses references that lack an element.
+
+    Raises:
+      DataError: which they lack.
+    """
+    lacking = sorted(set(elements) - pure_elements(references))
+    if lacking:
+        raise DataError(
+            f"the references have no pure {', '.join(lacking)}: a hull needs every element of the crystals"
+        )
+
+
 def place_on_hull(compounds: Sequence[Compound], references: Sequence[Compound]) -> list[Placed]:
     """Returns the crystals with their places on the hull of the references, the lowest first.
 
@@ -89,20 +129,14 @@ def place_on_hull(compounds: Sequence[Compound], references: Sequence[Compound])
       DataError: the references lack an element.
     """
     systems = {_system(compound) for compound in compounds}
-    elements = {
-        reference.composition.elements[0].symbol for reference in references if _is_element(reference)
-    }
-    lacking = sorted({element for system in systems for element in system} - elements)
-    if lacking:
-        raise DataError(
-            f"the references have no pure {', '.join(lacking)}: a hull needs every element of the crystals"
-        )
+    require_elements({element for system in systems for element in system}, references)
+    known = by_elements(references)
     diagrams: dict[tuple[str, ...], tuple[PhaseDiagram, int]] = {}
     placed = []
     for compound in compounds:
         system = _system(compound)
         if system not in diagrams:
-            diagrams[system] = _diagram(system, references)
+            diagrams[system] = diagram(system, known)
         placed.append(_placed(compound, "-".join(system), *diagrams[system]))
     return sorted(placed, key=lambda one: (math.isnan(one.e_above_hull), one.e_above_hull, one.compound.name))
 
@@ -190,25 +224,42 @@ def warnings_of(placed: Sequence[Placed]) -> list[str]:
     return [*found, LOWER_BOUND]
 
 
-def _diagram(system: tuple[str, ...], references: Sequence[Compound]) -> tuple["PhaseDiagram", int]:
+def by_elements(references: Sequence[Compound]) -> dict[frozenset[str], list[Compound]]:
+    """Returns crystals by their elements: there are tens of thousands, and systems are looked for often."""
+    found: dict[frozenset[str], list[Compound]] = {}
+    for one in references:
+        found.setdefault(frozenset(_system(one)), []).append(one)
+    return found
+
+
+def diagram(
+    system: Collection[str], known: Mapping[frozenset[str], Sequence[Compound]]
+) -> tuple["PhaseDiagram", int]:
+    """Returns pymatgen's diagram of a system, and how many compounds are among its crystals.
+
+    Args:
+      system: elements.
+      known: crystals, see `by_elements`.
+    """
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 
-    within = [one for one in references if set(_system(one)) <= set(system)]
+    wanted = frozenset(system)
+    within = [one for elements, members in known.items() if elements <= wanted for one in members]
     entries = [
         PDEntry(one.composition, one.energy_per_atom * one.composition.num_atoms, one.name) for one in within
     ]
     return PhaseDiagram(entries), sum(not _is_element(one) for one in within)
 
 
-def _placed(compound: Compound, system: str, diagram: "PhaseDiagram", known: int) -> Placed:
+def _placed(compound: Compound, system: str, phases: "PhaseDiagram", known: int) -> Placed:
     from pymatgen.analysis.phase_diagram import PDEntry
 
     energy = compound.energy_per_atom * compound.composition.num_atoms
     entry = PDEntry(compound.composition, energy)
-    formation = float(diagram.get_form_energy_per_atom(entry))
+    formation = float(phases.get_form_energy_per_atom(entry))
     if not _FORMATION_ENERGIES[0] <= formation <= _FORMATION_ENERGIES[1]:
         return Placed(compound, system, known, math.nan, math.nan, "", "energy")
-    shares, above = diagram.get_decomp_and_e_above_hull(entry, allow_negative=True, check_stable=False)
+    shares, above = phases.get_decomp_and_e_above_hull(entry, allow_negative=True, check_stable=False)
     parts = sorted(((share, part) for part, share in (shares or {}).items()), key=lambda pair: -pair[0])
     words = [_part(share, part) for share, part in parts if share > 1e-6]
     return Placed(compound, system, known, float(above), formation, " + ".join(words))

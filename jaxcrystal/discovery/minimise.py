@@ -31,6 +31,7 @@ class Minimum(NamedTuple):
       stress: [3, 3] eV/Å³, the derivative of the energy by strain over the volume.
       steps: taken.
       converged: whether forces and stress are as small as was asked for.
+      start_energy: eV of the cell where it began.
     """
 
     q: Float[np.ndarray, " n"]
@@ -39,6 +40,7 @@ class Minimum(NamedTuple):
     stress: Float[np.ndarray, "3 3"]
     steps: int
     converged: bool
+    start_energy: float
 
     @property
     def max_force(self) -> float:
@@ -108,6 +110,7 @@ class _Free(Filter):
         self._energies = energies
         self.n = -(-len(free) // 3)
         self.set_positions(np.pad(start, (0, 3 * self.n - len(free))).reshape(-1, 3))
+        self._start_energy = self._computed[0]
 
     def get_positions(self) -> np.ndarray:
         return self._rows.copy()
@@ -119,7 +122,7 @@ class _Free(Filter):
         self.atoms.set_cell(cell.lattice)
         self.atoms.set_positions(cell.positions)
         require_crystal(self.atoms)
-        found = _computed(self.atoms)
+        found = computed(self.atoms)
         require_energy(found[0] / len(self.atoms), self._energies)
         self._computed = found
 
@@ -131,7 +134,7 @@ class _Free(Filter):
         return self._computed[0]
 
     def minimum(self, steps: int) -> Minimum:
-        return Minimum(self.q.copy(), *self._computed, steps, False)
+        return Minimum(self.q.copy(), *self._computed, steps, False, self._start_energy)
 
 
 class _Steps(BFGS):
@@ -146,8 +149,12 @@ class _Steps(BFGS):
         return np.asarray(dpos * min(1.0, _LONGEST_STEP / longest) if longest > 0 else dpos)
 
 
-def _computed(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
-    """Returns energy, forces and stress [3, 3]."""
+def computed(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
+    """Returns energy (eV), forces [atoms, 3] (eV/Å) and stress [3, 3] (eV/Å³) by the calculator of atoms.
+
+    Raises:
+      Failure: the potential cannot compute them, or they are not finite.
+    """
     try:
         energy = float(atoms.get_potential_energy())
         forces = np.array(atoms.get_forces(), float)

@@ -124,7 +124,7 @@ def _of_module(name: str) -> Potential:
     module, _, factory = name.partition(":")
     try:
         make = getattr(import_module(module), factory)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: it begins with a dot
         raise RequestError(f"the potential {name!r} cannot be imported: {one_line(error)}") from error
     if not callable(make):
         raise RequestError(f"the potential {name!r} is no function that returns an ASE calculator")

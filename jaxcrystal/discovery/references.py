@@ -1,7 +1,6 @@
 """Energies of known structures with a potential: what others are compared with."""
 
 import gzip
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jaxcrystal.cache import Store
 from jaxcrystal.discovery.energies import FORMAT
-from jaxcrystal.discovery.gates import Failure
+from jaxcrystal.discovery.outcomes import relaxed_outcomes
 from jaxcrystal.discovery.potentials import find_potential
 from jaxcrystal.discovery.relaxation import RelaxSettings
 from jaxcrystal.discovery.run import Work
@@ -20,10 +18,7 @@ from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import DataError
 from jaxcrystal.files import write_atomically
 from jaxcrystal.io.convert import symbols
-from jaxcrystal.structures.entries import Entry, structure_bytes
-
-#: Increase when an energy of the cache is computed in another way.
-_VERSION = 1
+from jaxcrystal.structures.entries import Entry
 
 
 def elements_of(system: str) -> frozenset[str]:
@@ -49,8 +44,7 @@ def reference_energies(
 ) -> tuple[dict[str, Any], Counter[str]]:
     """Returns energies of known structures as a file of references has them, and counts of failures.
 
-    Each energy is kept in the user's cache as soon as it is there, under the structure, the
-    potential and the settings.
+    Each is kept in the user's cache: see `outcomes.relaxed_outcomes`.
 
     Args:
       entries: the structures.
@@ -63,28 +57,13 @@ def reference_energies(
       DataError: no structure has an energy.
     """
     potential = find_potential(settings.potential)
-    start = hashlib.sha256(repr((_VERSION, potential.version, settings)).encode())
-    keys = [_key(start, entry) for entry in entries]
-    with Store("energies", cache) as store:
-        known = store.read(set(keys))
-        todo = {key: entry for key, entry in zip(keys, entries, strict=True) if key not in known}
-        outcomes = work.relax(list(todo.values()), settings)
-        for key, outcome in zip(todo, outcomes, strict=True):
-            known[key] = json.dumps(
-                {"failure": outcome.word}
-                if isinstance(outcome, Failure)
-                else {"energy_per_atom": outcome.energy_per_atom, "converged": outcome.converged}
-            ).encode()
-            store.write(key, known[key])
-            store.commit()
     found, failures = [], Counter[str]()
-    for key, entry in zip(keys, entries, strict=True):
-        outcome = json.loads(known[key])
-        if "failure" in outcome:
-            failures[outcome["failure"]] += 1
+    for entry, outcome in zip(entries, relaxed_outcomes(entries, settings, work, cache), strict=True):
+        if outcome.failure:
+            failures[outcome.failure] += 1
         else:
-            found.append(_entry(entry, outcome["energy_per_atom"]))
-            failures["not converged"] += not outcome["converged"] and settings.max_steps > 0
+            found.append(_entry(entry, outcome.energy_per_atom))
+            failures["not converged"] += not outcome.converged and settings.max_steps > 0
     if not found:
         raise DataError(f"none of {len(entries)} structures has an energy: {dict(failures)}")
     content = {
@@ -110,14 +89,6 @@ def write_references(content: dict[str, Any], path: Path) -> None:
         file.write(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
     write_atomically(path, write, overwrite=False)
-
-
-def _key(start: Any, entry: Entry) -> str:
-    digest = start.copy()
-    digest.update(f"{entry.error} {entry.flag}".encode())
-    if entry.structure is not None:
-        digest.update(structure_bytes(entry.structure))
-    return str(digest.hexdigest())
 
 
 def _entry(entry: Entry, energy_per_atom: float) -> dict[str, Any]:

@@ -77,6 +77,8 @@ class Ground:
       max_force: largest force on an atom, eV/Å.
       pressure: GPa.
       moved: Å; how far an atom moved at most within the cell, while the group held.
+      rms_moved: Å; how far its atoms moved, root mean square, while the group held.
+      energy_before: eV per atom, where the relaxation began.
       volume_ratio: volume after over volume before.
       group_before: the group that was kept.
       group_after: the one that spglib finds afterwards with a tolerance of 0.1 Å.
@@ -93,6 +95,8 @@ class Ground:
     max_force: float
     pressure: float
     moved: float
+    rms_moved: float
+    energy_before: float
     volume_ratio: float
     group_before: int
     group_after: int
@@ -125,7 +129,7 @@ def relax_entry(entry: Entry, settings: RelaxSettings) -> Ground | Failure:
         if entry.flag != "ok":
             raise Failure(entry.flag, "the sampler stopped it early")
         crystal, letters = sites_of(entry.structure, settings.symprec)
-        found = _relaxed(crystal, letters, settings)
+        found = relax_in_group(crystal, letters, settings)
         return _let_go(found, settings) if settings.free else found
     except Failure as failure:
         return failure
@@ -152,12 +156,23 @@ def sites_of(structure: "Structure", symprec: float) -> tuple[Crystal, tuple[str
     return crystal, tuple(positions[index].letter for index in sites.letters)
 
 
-def _relaxed(crystal: Crystal, letters: tuple[str, ...], settings: RelaxSettings) -> Ground:
+def relax_in_group(crystal: Crystal, letters: tuple[str, ...], settings: RelaxSettings) -> Ground:
+    """Relaxes a crystal in the group that it has, which `settings.symprec` does not look for again.
+
+    Args:
+      crystal: see `FreeCoordinates`.
+      letters: of its sites.
+      settings: of them, all but `free` and `symprec`.
+
+    Raises:
+      Failure: it is no crystal, or was led astray.
+    """
     free = FreeCoordinates(crystal)
     found = _minimum(free, settings)
     group, atoms = int(crystal.space_group), len(free.species)
     relaxed = free.at(found.q)
     shifts = free.displacement(found.q)
+    lengths = np.linalg.norm(shifts - shifts.mean(0), axis=1)
     before, after = free.cell(np.zeros(len(free))).lattice, free.cell(found.q).lattice
     return Ground(
         crystal=relaxed,
@@ -169,7 +184,9 @@ def _relaxed(crystal: Crystal, letters: tuple[str, ...], settings: RelaxSettings
         converged=found.converged,
         max_force=found.max_force,
         pressure=found.pressure,
-        moved=float(np.linalg.norm(shifts - shifts.mean(0), axis=1).max()),
+        moved=float(lengths.max()),
+        rms_moved=float(np.sqrt((lengths**2).mean())),
+        energy_before=found.start_energy / atoms,
         volume_ratio=float(np.linalg.det(after) / np.linalg.det(before)),
         group_before=group,
         group_after=find_group(*expand_crystal(relaxed).primitive(group), SYMPREC),

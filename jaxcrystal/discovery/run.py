@@ -6,12 +6,12 @@ relaxed.csv     all rows, once every part is there
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxcrystal.discovery.gates import Failure
 from jaxcrystal.discovery.potentials import DEFAULT, find_potential
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 #: Structures that are written together: what a kill can cost, against the number of folders.
 PART_SIZE = 8
 
@@ -42,7 +44,7 @@ class RelaxFolder(RunFolder):
 
 @dataclass(frozen=True)
 class Work:
-    """Where structures are relaxed.
+    """Where structures are relaxed, or else computed with a potential.
 
     Attributes:
       processes: of this machine, default one a CPU.
@@ -60,12 +62,18 @@ class Work:
         Raises:
           JaxcrystalError: the potential or the cluster cannot be used.
         """
+        yield from self.stream(partial(relax_entry, settings=settings), entries, "relax")
+
+    def stream(
+        self, function: Callable[[Item], Result], items: Sequence[Item], description: str
+    ) -> Iterator[Result]:
+        """Yields a function of each item, in order; see `workers.stream_structures`."""
         yield from stream_structures(
-            partial(relax_entry, settings=settings),
-            entries,
+            function,
+            items,
             processes=self.processes,
             dask=self.dask,
-            description="relax",
+            description=description,
             chunk=1,
             progress=self.progress,
         )
@@ -138,7 +146,7 @@ def relax_to_folder(
             "correction": potential.correction,
             "version": potential.version,
             "structures": len(entries),
-            "digest": _digest(entries),
+            "digest": digest(entries),
         },
     )
     parts = range(-(-len(entries) // PART_SIZE))
@@ -161,7 +169,7 @@ def _of_part(items: Sequence[Any], part: int) -> Sequence[Any]:
     return items[part * PART_SIZE : (part + 1) * PART_SIZE]
 
 
-def _digest(entries: Sequence[Entry]) -> str:
+def digest(entries: Sequence[Entry]) -> str:
     """Returns a short digest of what is relaxed."""
     content = hashlib.sha256()
     for entry in entries:

@@ -50,6 +50,7 @@ class Reconstruction:
       distances: [targets, k] to the target that a sample was drawn for, see `rms_distances`.
       others: [targets, k] see `rms_distances_to_others`.
       seconds: wall clock of `sampling`, compilation included, and of `matching`.
+      relaxed_with: name of the potential that the samples were relaxed with; empty: they were not.
     """
 
     targets: Targets
@@ -59,11 +60,13 @@ class Reconstruction:
     distances: Float[np.ndarray, "targets k"]
     others: Float[np.ndarray, "targets k"]
     seconds: dict[str, float]
+    relaxed_with: str = ""
 
     @property
     def name(self) -> str:
-        """What was given, and `random start` for the baseline."""
-        return f"{self.given}, random start" if self.random_start else self.given
+        """What was given, with `random start` for the baseline, and `relaxed` after a relaxation."""
+        name = f"{self.given}, random start" if self.random_start else str(self.given)
+        return f"{name}, relaxed" if self.relaxed_with else name
 
     @property
     def samples_per_target(self) -> int:

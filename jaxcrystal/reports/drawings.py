@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jaxcrystal.io.convert import symbols, to_ase
-from jaxcrystal.reports.plots import STYLE
+from jaxcrystal.plotting import STYLE
 from jaxcrystal.symmetry.detect import SYMPREC, is_searchable
 
 if TYPE_CHECKING:

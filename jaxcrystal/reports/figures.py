@@ -73,6 +73,26 @@ def summary(metrics: dict[str, Any]) -> list[Row]:
     for symprec, audit in (metrics["symmetry"] or {}).items():
         of = f"{audit['of']} samples with a group asked for"
         rows.append(_row(f"exactly the group asked for ({symprec} Å)", audit["exact"], of))
+    return rows + _stability(metrics.get("stability"))
+
+
+def _stability(found: dict[str, Any] | None) -> list[Row]:
+    """Returns the rows of what `discovery.stability` found, if it was asked for."""
+    if found is None:
+        return []
+    by, relaxed = f", {found['potential']}", f"{found['relaxed']} that relax"
+    rows = [
+        _row(f"relaxes{by}", found["relaxes"], f"{found['samples']} samples"),
+        _row("energy lost in it, median (eV/atom)", found["energy_lowered"]["median"], relaxed, "low"),
+        _row("atoms moved in it, median RMSD (Å)", found["rmsd"]["median"], relaxed, "low"),
+    ]
+    names = {"stable": "stable", "stable_unique": "stable, unique"}
+    names["stable_unique_novel"] = "stable, unique and novel"
+    for at in found["stable"]:
+        for key, name in names.items():
+            if key in at:
+                title = f"{name} ({at['e_above_hull']:g} eV/atom{by})"
+                rows.append(_row(title, at[f"{key}_share"], f"{at['of']} samples"))
     return rows
 
 

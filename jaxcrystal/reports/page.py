@@ -1,12 +1,11 @@
 """Makes pieces of an HTML page that stands alone: no script, no network, figures inside."""
 
 import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from matplotlib import rc_context
+from jaxcrystal.plotting import svg_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,10 +86,11 @@ def picture(figure: "Figure", words: str, caption: str = "") -> str:
       words: what it shows, for those who do not see it.
       caption: plain text below it; lines are kept.
     """
-    buffer = io.BytesIO()
-    # Text becomes outlines, and so looks the same without the font; names inside do not vary.
-    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "jaxcrystal"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    code = base64.b64encode(buffer.getvalue()).decode()
+    return image(svg_text(figure).encode(), words, caption)
+
+
+def image(svg: bytes, words: str, caption: str = "") -> str:
+    """Returns an SVG image inside the page; see `picture`."""
+    code = base64.b64encode(svg).decode()
     below = f"<figcaption>{escape(caption).replace(chr(10), '<br>')}</figcaption>" if caption else ""
     return f'<figure><img alt="{escape(words)}" src="data:image/svg+xml;base64,{code}">{below}</figure>'

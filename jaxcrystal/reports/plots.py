@@ -15,23 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from jaxcrystal.plotting import STYLE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SAMPLES_COLOR = "#2468a8"
 REFERENCE_COLOR = "#d9822b"
-#: Settings of matplotlib; Any, since its own type lists every setting there is.
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
 #: First group of each crystal system after the triclinic one, and the names of all.
 _SYSTEMS = (
     (1, "triclinic"),

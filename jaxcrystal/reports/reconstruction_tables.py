@@ -43,7 +43,7 @@ def describe(metrics: dict[str, Any], done: Sequence[Reconstruction]) -> str:
     classes = ", ".join(f"{of['targets']} with {name}" for name, of in counts.items())
     parts = [
         f"{metrics['targets']['used']} targets ({classes} free coordinates), all in the denominator; "
-        f"matched before any relaxation{_left_out(metrics['targets'])}",
+        f"matched {_when(metrics)}{_left_out(metrics['targets'])}",
         _table(rates),
         "Over all samples; of the lattice, mean absolute relative errors over all and over the matched:",
         _table(others),
@@ -60,6 +60,11 @@ def describe(metrics: dict[str, Any], done: Sequence[Reconstruction]) -> str:
         if len(sampled) > _MAX_ROWS:
             parts[-1] += f"\n... and {len(sampled) - _MAX_ROWS} more in table2.csv"
     return "\n\n".join(parts)
+
+
+def _when(metrics: dict[str, Any]) -> str:
+    by = metrics.get("relaxation", "none")
+    return "before any relaxation" if by == "none" else f"before and (relaxed) after relaxation with {by}"
 
 
 def _left_out(counts: dict[str, Any]) -> str:

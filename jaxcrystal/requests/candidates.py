@@ -56,6 +56,8 @@ class Candidates(Sequence[Candidate]):
       letters: returns those of a structure, by its order and its number there; asked often.
       cond: name -> one number, or one for each structure.
       places: those of the structures in the whole run that are here; None: all.
+      before: structures of each order that another run has, so that numbers and places go on from there;
+        None: none. Such a run may have orders of which it has no structure.
     """
 
     def __init__(
@@ -65,9 +67,12 @@ class Candidates(Sequence[Candidate]):
         letters: Callable[[Order, int], tuple[str, ...] | None],
         cond: Mapping[str, np.ndarray],
         places: range | None = None,
+        before: Sequence[int] | None = None,
     ) -> None:
         self.orders, self.counts, self.cond = orders, counts, cond
         self._letters = letters
+        self._before = [0] * len(orders) if before is None else before
+        self._first_place = sum(self._before)
         self._ends = list(accumulate(counts))
         self._places = range(sum(counts)) if places is None else places
 
@@ -80,7 +85,8 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, place: slice) -> "Candidates": ...
     def __getitem__(self, place: int | slice) -> "Candidate | Candidates":
         if isinstance(place, slice):
-            return Candidates(self.orders, self.counts, self._letters, self.cond, self._places[place])
+            rest = self._letters, self.cond, self._places[place], self._before
+            return Candidates(self.orders, self.counts, *rest)
         return self._at(self._places[place])
 
     def __iter__(self) -> Iterator[Candidate]:
@@ -99,9 +105,10 @@ class Candidates(Sequence[Candidate]):
     def _at(self, place: int) -> Candidate:
         which = bisect_right(self._ends, place)
         order, number = self.orders[which], place - self._ends[which] + self.counts[which]
+        number += self._before[which]
         letters = self._letters(order, number)
         cond = tuple((name, float(self.cond[name][place])) for name in sorted(self.cond))
-        return Candidate(place, order, number, letters, cond)
+        return Candidate(self._first_place + place, order, number, letters, cond)
 
 
 def make_candidates(
@@ -110,6 +117,7 @@ def make_candidates(
     frequencies: LetterFrequencies,
     seed: int = 0,
     cond: Cond | None = None,
+    before: Sequence[int] | None = None,
 ) -> Candidates:
     """Returns every structure to be drawn, with its letters.
 
@@ -119,6 +127,7 @@ def make_candidates(
       frequencies: of a model, which letters that are not given are drawn from.
       seed: of those letters, 0 to 2³² - 1.
       cond: conditions: name -> one number, or one for each structure.
+      before: see `Candidates`; counts may be 0 then.
 
     Raises:
       RequestError: counts that are not as many as orders, counts or a seed that are no whole numbers or out
@@ -127,7 +136,7 @@ def make_candidates(
     counts = list(counts)
     if len(counts) != len(orders):
         raise RequestError(f"{len(counts)} counts for {len(orders)} orders: give one for each")
-    if refused := refusal(counts, tuple[int, ...], COUNT):
+    if refused := refusal(counts, tuple[int, ...], COUNT if before is None else COUNT._replace(low=0)):
         raise RequestError(f"count {refused}")
     counts = [int(count) for count in counts]  # of Python, which do not overflow
     if refused := COUNT.refusal(max(1, sum(counts))):
@@ -139,7 +148,7 @@ def make_candidates(
     def letters(order: Order, number: int) -> tuple[str, ...] | None:
         return order.draw_letters(frequencies, seed, number)
 
-    return Candidates(tuple(orders), counts, letters, _told(cond or {}, sum(counts)))
+    return Candidates(tuple(orders), counts, letters, _told(cond or {}, sum(counts)), before=before)
 
 
 def _told(cond: Cond, total: int) -> dict[str, np.ndarray]:

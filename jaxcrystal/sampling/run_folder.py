@@ -111,6 +111,10 @@ def digest(candidates: Candidates) -> str:
     return content.hexdigest()[:16]
 
 
+class OtherSettings(DataError):
+    """A run folder holds a run with other settings."""
+
+
 class RunFolder:
     """A run folder that is ours.
 
@@ -253,7 +257,7 @@ class RunFolder:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if changed:
             listed = ", ".join(f"{name} ({before.get(name)!r}, now {now.get(name)!r})" for name in changed)
-            raise DataError(
+            raise OtherSettings(
                 f"{self.path} holds a run with other settings: {listed[:150]}; choose another --out, or the "
                 "same settings to go on with it"
             )

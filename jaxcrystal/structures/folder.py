@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import ARCHIVE_ERRORS, require_size, unpack
 from jaxcrystal.remote import local_copy
-from jaxcrystal.structures.summary import RELAXED_NAME, SUMMARY_NAME, read_summary
+from jaxcrystal.structures.summary import PHONONS_NAME, RELAXED_NAME, SUMMARY_NAME, read_summary
 
 RUN_NAME = "run.json"
 PARTS = "parts"
@@ -62,7 +62,7 @@ def is_part(path: Path) -> bool:
 
 
 def summary_rows(folder: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a folder of the sampler or of `relax`, of all parts where it has some.
+    """Yields the rows of a folder of the sampler, of `relax` or of `phonons`, of all parts where it has some.
 
     None for other folders.
 
@@ -102,8 +102,9 @@ def some_rows(rows: Iterator[dict[str, str]], part: object, table: str) -> Itera
 
 
 def table_of(folder: Path) -> Path:
-    """Returns the file with a row for each structure, of the sampler or of `relax`."""
-    return folder / (RELAXED_NAME if (folder / RELAXED_NAME).is_file() else SUMMARY_NAME)
+    """Returns the file with a row for each structure, of the sampler, of `relax` or of `phonons`."""
+    found = (name for name in (RELAXED_NAME, PHONONS_NAME) if (folder / name).is_file())
+    return folder / next(found, SUMMARY_NAME)
 
 
 def unzip_part(content: bytes, where: str, name: str) -> bytes:

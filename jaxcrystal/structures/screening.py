@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,6 +31,18 @@ SCORES = ("score_coords", "score_lattice")
 _MANY = 2000
 
 
+class Measure(NamedTuple):
+    """A number by which structures are ranked, beside those that the sampler gives.
+
+    Attributes:
+      column: its name in `screening.csv`.
+      of: returns it for each structure, None where there is none; the least is best, NaN last.
+    """
+
+    column: str
+    of: Callable[["Sequence[Structure | None]"], np.ndarray]
+
+
 @dataclass(frozen=True, eq=False)
 class Screened:
     """One structure and what was found.
@@ -45,6 +57,7 @@ class Screened:
       known_as: name of an equal structure of the reference; empty: there is none. Looked for
         only where `flags` is empty.
       scores: `SCORES`; NaN where not known.
+      measured: what `Screening.measure` names; NaN where not known.
     """
 
     entry: Entry
@@ -54,6 +67,7 @@ class Screened:
     duplicate_of: str
     known_as: str
     scores: tuple[float, float]
+    measured: float = math.nan
 
     @property
     def kept(self) -> bool:
@@ -67,9 +81,11 @@ class Screening:
 
     Attributes:
       rows: by rank.
+      measure: column of the number that they are ranked by; empty: of none.
     """
 
     rows: tuple[Screened, ...]
+    measure: str = ""
 
     @property
     def kept(self) -> "list[Structure]":
@@ -99,7 +115,7 @@ def screen(
     novel_against: str | Path | None = None,
     min_distance: float | None = None,
     density: tuple[float, float] | None = None,
-    rank: bool = False,
+    rank: bool | Measure = False,
     processes: int | None = None,
 ) -> Screening:
     """Screens the structures of a source.
@@ -116,12 +132,12 @@ def screen(
         is flagged. Default: relative to covalent radii, see `geometry.is_short`.
       density: least and greatest, g/cm³. Default: relative to the atoms' volumes, see
         `geometry.is_odd_density`.
-      rank: rank by the sampler's last scores, the smallest first, instead of by the source's
-        order. A structure's place is the mean of its places by either score.
+      rank: True: rank by the sampler's last scores, the smallest first, instead of by the source's
+        order; a structure's place is the mean of its places by either score. A measure: by that.
       processes: see `workers.stream_structures`.
 
     Raises:
-      RequestError: a limit that makes no sense, or `rank` without scores.
+      RequestError: a limit that makes no sense, or `rank` without a number of any structure.
       DataError: a source that cannot be read.
     """
     _require_limits(min_distance, density)
@@ -131,7 +147,7 @@ def screen(
     with opened_source(source) as path:
         entries = load_entries(path, processes)
         scores = _scores(entries, path)
-    if rank and np.isnan(scores).all():
+    if rank is True and np.isnan(scores).all():
         raise RequestError(
             f"no scores to rank by: {source} has no numbers in the columns {' and '.join(SCORES)} of "
             f"{SUMMARY_NAME}"
@@ -141,12 +157,51 @@ def screen(
         known = load_entries(novel_against, processes)
         if all(entry.structure is None for entry in known):
             raise DataError(f"no structure of {novel_against} can be read: {known[0].error}")
-    order = ranking(scores) if rank else np.arange(len(entries))
-    entries = [entries[i] for i in order.tolist()]
-    scores = scores[order]
+    measured = np.full(len(entries), np.nan)
+    if isinstance(rank, Measure):
+        measured = rank.of([entry.structure for entry in entries])
+        if np.isnan(measured).all():
+            raise RequestError(f"nothing to rank by: no structure of {source} has a {rank.column}")
+    order = np.arange(len(entries))
+    if rank:
+        order = ranking(measured[:, None] if isinstance(rank, Measure) else scores)
+    found = screen_entries(
+        [entries[i] for i in order.tolist()],
+        scores[order],
+        known=known,
+        min_distance=min_distance,
+        density=density,
+        processes=processes,
+    )
+    if not isinstance(rank, Measure):
+        return found
+    values = measured[order].tolist()
+    rows = (replace(row, measured=value) for row, value in zip(found.rows, values, strict=True))
+    return Screening(tuple(rows), rank.column)
 
+
+def screen_entries(
+    entries: Sequence[Entry],
+    scores: Float[np.ndarray, "n 2"] | None = None,
+    *,
+    known: Sequence[Entry] | None = None,
+    earlier: Sequence[Screened] = (),
+    min_distance: float | None = None,
+    density: tuple[float, float] | None = None,
+    processes: int | None = None,
+) -> Screening:
+    """Screens structures that have been read.
+
+    Args:
+      entries: the best first.
+      scores: of the sampler; None: not known.
+      known: the reference.
+      earlier: rows of other screenings that are kept: what equals one of them is its duplicate.
+      min_distance, density, processes: see `screen`.
+    """
+    scores = np.full((len(entries), 2), np.nan) if scores is None else scores
     geometries = map_structures(
-        _measured,
+        geometry_of,
         [entry.structure for entry in entries],
         processes=processes if len(entries) >= _MANY else 1,
         description="measure",
@@ -160,10 +215,13 @@ def screen(
             known_as[i] = "" if place < 0 else known[place].name or "unnamed"
     duplicate_of = [""] * len(entries)
     chosen = [i for i, reasons in enumerate(flags) if not (reasons or known_as[i])]
-    keys = [(g.found_group, g.orbits) for g in (geometries[i] for i in chosen) if g is not None]
-    found = unique([entries[i] for i in chosen], keys, processes=processes)
+    keys = [_key(g) for g in (geometries[i] for i in chosen) if g is not None]
+    kept = [(row.entry, _key(row.geometry)) for row in earlier if row.geometry is not None]
+    before = [pair for pair in kept if pair[1] in set(keys)]
+    compared = [*(entry for entry, _ in before), *(entries[i] for i in chosen)]
+    found = unique(compared, [*(key for _, key in before), *keys], processes=processes)[len(before) :]
     for i, place in zip(chosen, found.tolist(), strict=True):
-        duplicate_of[i] = "" if place < 0 else entries[chosen[place]].name or "unnamed"
+        duplicate_of[i] = "" if place < 0 else compared[place].name or "unnamed"
     return Screening(
         tuple(
             Screened(
@@ -180,10 +238,10 @@ def screen(
     )
 
 
-def ranking(scores: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, " n"]:
-    """Returns the order by the mean of the places by either score, the smallest scores first.
+def ranking(scores: Float[np.ndarray, "n columns"]) -> Int[np.ndarray, " n"]:
+    """Returns the order by the mean of the places by each score, the smallest scores first.
 
-    The two have different units, so that their sum would mean nothing. A column without a
+    They have different units, so that their sum would mean nothing. A column without a
     number is left out; a structure without a score in the others comes last. Of equal ones
     the first stays first.
     """
@@ -206,7 +264,8 @@ def _require_limits(min_distance: float | None, density: tuple[float, float] | N
         )
 
 
-def _measured(structure: "Structure | None") -> Geometry | None:
+def geometry_of(structure: "Structure | None") -> Geometry | None:
+    """Returns what `geometry.measure` does; None where nothing can be measured."""
     if structure is None:
         return None
     try:
@@ -227,6 +286,11 @@ def _flags(
         found += [SHORT_DISTANCE] * is_short(geometry, min_distance)
         found += [DENSITY] * is_odd_density(geometry, density)
     return tuple(found)
+
+
+def _key(geometry: Geometry) -> tuple[Hashable, ...]:
+    """Returns what equal structures have in common."""
+    return geometry.found_group, geometry.orbits
 
 
 def _groups(geometries: Sequence[Geometry | None], chosen: Sequence[int]) -> list[int]:

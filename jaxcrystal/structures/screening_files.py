@@ -1,17 +1,19 @@
-"""Writes a screening: a table for the terminal, `screening.csv`, and the kept structures as CIF."""
+"""Writes a screening (a table for the terminal, `screening.csv`, the kept structures as CIF) and reads it."""
 
+import csv
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import write_atomically, write_text
+from jaxcrystal.structures.entries import Entry
 from jaxcrystal.structures.folder import part_folders, summary_rows
-from jaxcrystal.structures.screening import SCORES, Screened, Screening
+from jaxcrystal.structures.screening import SCORES, Screened, Screening, geometry_of
 from jaxcrystal.symmetry.detect import is_searchable
-from jaxcrystal.text import aligned, csv_text
+from jaxcrystal.text import aligned, cell_text, csv_text
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -43,7 +45,8 @@ _LONGEST_NAME = 100
 
 def screening_csv(screening: Screening) -> str:
     """Returns one row a structure, best first; Å, g/cm³, Å³ an atom; empty where not known."""
-    table: list[Sequence[str]] = [_COLUMNS]
+    measure = [screening.measure] if screening.measure else []
+    table: list[Sequence[str]] = [[*_COLUMNS, *measure]]
     for row in screening.rows:
         g = row.geometry
         measured: list[object] = [""] * 6
@@ -60,7 +63,7 @@ def screening_csv(screening: Screening) -> str:
             "+".join(row.flags),
             row.duplicate_of,
             row.known_as,
-            *("" if math.isnan(x) else f"{x:.6g}" for x in row.scores),
+            *("" if math.isnan(x) else f"{x:.6g}" for x in (*row.scores, *[row.measured] * len(measure))),
         ]
         table.append([encodable(str(cell)) for cell in cells])
     return csv_text(table)
@@ -69,9 +72,10 @@ def screening_csv(screening: Screening) -> str:
 def table(screening: Screening, max_rows: int = 16) -> str:
     """Returns the best kept structures as a table for the terminal, and a line about all."""
     kept = [row for row in screening.rows if row.kept]
-    head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES)
+    head = ("rank", "id", "letters", "group", "shortest", "g/cm³", "Å³/atom", *SCORES, screening.measure)
     rows = [head, *(_row(row) for row in kept[:max_rows])]
-    shown = [n for n, name in enumerate(head) if n < len(head) - 2 or any(row[n] for row in rows[1:])]
+    always = len(head) - len(SCORES) - 1
+    shown = [n for n, name in enumerate(head) if n < always or any(row[n] for row in rows[1:])]
     lines = aligned([[row[n] for n in shown] for row in rows], left=(1, 2))
     if len(kept) > max_rows:
         lines.append(f"... and {len(kept) - max_rows} more in {SCREENING_NAME}")
@@ -110,6 +114,56 @@ def write_screening(screening: Screening, folder: Path) -> Path:
     require_writable(path)
     write_text(path, screening_csv(screening))
     return path
+
+
+def rows_by_id(path: Path) -> dict[str, dict[str, str]]:
+    """Returns the rows of a table such as `screening.csv` by id; none where there is no such file.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restkey="", restval="")
+            if "id" not in (reader.fieldnames or ()):
+                return {}
+            rows = ({key: cell_text(value) for key, value in row.items() if key} for row in reader)
+            return {row["id"]: row for row in rows}
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def read_screening(folder: Path, entries: Sequence[Entry]) -> Screening:
+    """Returns what `write_screening` wrote of some structures; only those that are kept are measured again.
+
+    Args:
+      folder: that has the file.
+      entries: all structures of the screening.
+
+    Raises:
+      DataError: a structure has no row, or the file cannot be read.
+    """
+    rows = rows_by_id(folder / SCREENING_NAME)
+    try:
+        found = [_screened(entry, rows[entry.name]) for entry in entries]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{folder / SCREENING_NAME} is damaged: {one_line(error)}") from error
+    return Screening(tuple(sorted(found, key=lambda row: row.rank)))
+
+
+def _screened(entry: Entry, row: dict[str, str]) -> Screened:
+    numbers = [float(row[name] or "nan") for name in SCORES]
+    return Screened(
+        entry=entry,
+        rank=int(row["rank"]),
+        geometry=geometry_of(entry.structure) if row["kept"] == "yes" else None,
+        flags=tuple(filter(None, row["flags"].split("+"))),
+        duplicate_of=row["duplicate_of"],
+        known_as=row["known_as"],
+        scores=(numbers[0], numbers[1]),
+    )
 
 
 def write_kept(screening: Screening, source: Path, folder: Path) -> list[Path]:
@@ -196,7 +250,7 @@ def _row(row: Screened) -> tuple[str, ...]:
         f"{g.shortest_distance:.2f}",
         f"{g.density:.2f}",
         f"{g.volume_per_atom:.1f}",
-        *("" if math.isnan(x) else f"{x:.4g}" for x in row.scores),
+        *("" if math.isnan(x) else f"{x:.4g}" for x in (*row.scores, row.measured)),
     )
 
 

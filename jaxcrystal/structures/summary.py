@@ -15,6 +15,8 @@ from jaxcrystal.text import aligned, cell_text, csv_text
 SUMMARY_NAME = "summary.csv"
 #: Of a folder that `jaxcrystal relax` wrote, in the place of a summary.
 RELAXED_NAME = "relaxed.csv"
+#: Likewise of a folder that `jaxcrystal phonons` wrote.
+PHONONS_NAME = "phonons.csv"
 COLUMNS = (
     "id",
     "formula",

@@ -1,5 +1,6 @@
 """The bundled CGCNN: what its file says, activations and energies of known crystals."""
 
+import csv
 from importlib.resources import files
 
 import numpy as np
@@ -8,9 +9,10 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import DummySpecies, Lattice, Structure
 
 from jaxcrystal.cgcnn import model as cgcnn
-from jaxcrystal.cgcnn.model import activations, load_cgcnn
+from jaxcrystal.cgcnn.model import activations, formation_energies, load_cgcnn
+from jaxcrystal.cli import main
 from jaxcrystal.errors import DataError
-from tests.cgcnn.predicted import predict
+from jaxcrystal.io.convert import pymatgen_json_text
 
 
 def crystal(group: str, length: float, species: list[str], frac_coords: list[list[float]]) -> Structure:
@@ -49,10 +51,22 @@ def test_energies_of_crystals_that_everyone_knows() -> None:
     """In order, and near what is measured: MgO -3.1, NaCl -2.1, GaAs -0.4, copper 0 eV per atom."""
     gallium_arsenide = crystal("F-43m", 5.65, ["Ga", "As"], [[0, 0, 0], [0.25, 0.25, 0.25]])
     copper = crystal("Fm-3m", 3.61, ["Cu"], [[0, 0, 0]])
-    found = predict([MGO, NACL, gallium_arsenide, copper])
+    found = formation_energies([MGO, NACL, gallium_arsenide, copper])
     assert found.shape == (4,)
     assert (np.diff(found) > 0.2).all()
     np.testing.assert_allclose(found, [-3.1, -2.1, -0.4, 0.0], atol=0.4)
+
+
+def test_as_a_rank(tmp_path, capsys) -> None:
+    structures = {"salt": NACL, "stretched": rocksalt(7.5, "Na", "Cl"), "magnesia": MGO}
+    (tmp_path / "some.json").write_text(pymatgen_json_text(structures))
+    command = ["screen", str(tmp_path / "some.json"), "--rank", "energy", "--processes", "1"]
+    assert main([*command, "--out", str(tmp_path / "kept")]) == 0
+    assert "formation_energy" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "kept" / "screening.csv").read_text().splitlines()))
+    assert [row["id"] for row in rows][:2] == ["magnesia", "salt"]
+    energies = formation_energies([structures[row["id"]] for row in rows])
+    np.testing.assert_allclose([float(row["formation_energy"]) for row in rows], energies, atol=1e-4)
 
 
 def test_structure_counts_and_not_only_composition() -> None:
@@ -64,7 +78,7 @@ def test_structure_counts_and_not_only_composition() -> None:
     rng = np.random.default_rng(0)
     for site in range(len(strewn)):
         strewn.replace(site, strewn[site].specie, rng.uniform(size=3))
-    right, wrong = predict([spinel, strewn])
+    right, wrong = formation_energies([spinel, strewn])
     assert right == pytest.approx(-3.3, abs=0.4)
     assert abs(wrong - right) > 0.3
 

@@ -13,11 +13,10 @@ from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from jaxcrystal.cgcnn.energies import EnergyData, read_energies
 from jaxcrystal.cgcnn.fit import CgcnnTraining, fit, make_predict, mean_absolute_error
 from jaxcrystal.cgcnn.graph import CgcnnConfig
-from jaxcrystal.cgcnn.model import load_cgcnn
+from jaxcrystal.cgcnn.model import formation_energies, load_cgcnn
 from jaxcrystal.cgcnn.train import main, rounded, save_weights
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.errors import DataError
-from tests.cgcnn.predicted import predict
 
 CONFIG = CgcnnConfig(width=16, convolutions=2, hidden=16)
 TRAINING = CgcnnTraining(epochs=150, crystals=8, learning_rate=1e-2, ema_decay=0.9)
@@ -123,7 +122,7 @@ def test_saved_weights_come_back(learnt, tmp_path) -> None:
     model = load_cgcnn(tmp_path / "w.npz")
     assert (model.config, model.info) == (CONFIG, {"note": "ours"})
     jax.tree.map(np.testing.assert_array_equal, model.params, rounded(params))
-    np.testing.assert_allclose(predict(structures(), model=model), data.energies, atol=0.1)
+    np.testing.assert_allclose(formation_energies(structures(), model=model), data.energies, atol=0.1)
 
 
 @pytest.mark.cli
@@ -139,7 +138,7 @@ def test_command(table, tmp_path, capsys) -> None:
     assert info["training"]["epochs"] == 3
     assert info["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(model.params))
     # The error that is stated is that of the weights in the file.
-    error = np.abs(predict(structures(), model=model) - energies()).mean()
+    error = np.abs(formation_energies(structures(), model=model) - energies()).mean()
     assert info["test_mae"] == pytest.approx(error, abs=1e-3)
 
     assert main(command) == 2

@@ -12,7 +12,7 @@ from pymatgen.entries.computed_entries import ComputedEntry, ConstantEnergyAdjus
 from scipy.optimize import minimize_scalar
 
 import jaxcrystal as jc
-from jaxcrystal.discovery import references
+from jaxcrystal.discovery import hull, references
 from jaxcrystal.discovery.energies import Compound, read_energies
 from jaxcrystal.discovery.hull import HULL_NAME, place_on_hull, require_same, warnings_of, write_hull
 from jaxcrystal.discovery.potentials import POTENTIALS, Energies
@@ -53,6 +53,21 @@ def test_numbers_by_hand() -> None:
     assert placed["Au"].formation_energy == pytest.approx(0.1)
     assert [placed[name].known_compounds for name in ("Cu3Au", "Au")] == [1, 0]
     assert placed["Cu3Au"].system == "Au-Cu"
+
+
+def test_many_systems_look_at_each_reference_once(monkeypatch) -> None:
+    calls, system = [], hull._system
+    monkeypatch.setattr(hull, "_system", lambda one: calls.append(one.name) or system(one))
+    known = [*KNOWN, *(compound(element, -1.0) for element in ("Ag", "Ni", "Pd"))]
+    known += [compound("Cu3Ag", -3.5), compound("CuNiPd", -9.0)]
+    found = place_on_hull(
+        [compound("CuAg", -2.6), compound("CuNi", -2.6), compound("CuPd", -2.6), compound("CuAuAg", -2.6)],
+        known,
+    )
+    assert [calls.count(name) for name in ("Cu", "Ag", "CuNiPd")] == [1, 1, 1]
+    assert {one.compound.name: one.known_compounds for one in found} == {
+        **{"CuAg": 1, "CuNi": 0, "CuPd": 0, "CuAuAg": 2},
+    }
 
 
 def test_what_the_references_lack() -> None:

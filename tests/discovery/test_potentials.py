@@ -30,6 +30,7 @@ def test_a_factory_of_ones_own() -> None:
         ("tests.discovery.crystals:nothing", "cannot be imported: AttributeError"),
         ("math:pi", "is no function"),
         (":", "cannot be imported"),
+        ("..x:make", "cannot be imported: TypeError"),
     ],
 )
 def test_names_that_are_none(name, words) -> None:

@@ -17,7 +17,7 @@ from jaxcrystal.io.readers import read_structures
 from jaxcrystal.io.writers import write_cif
 from jaxcrystal.sampling.run_folder import RunFolder
 from jaxcrystal.structures import screening as module
-from jaxcrystal.structures.screening import ranking, screen
+from jaxcrystal.structures.screening import Measure, ranking, screen
 from jaxcrystal.structures.screening_files import file_names, screening_csv, table, write_kept
 from tests.crystals import make_crystal
 
@@ -237,6 +237,31 @@ def test_the_best_ranked_of_equal_ones_is_kept(run_folder) -> None:
 )
 def test_ranking(scores, order) -> None:
     assert ranking(np.array(scores, float)).tolist() == order
+
+
+def test_a_measure_ranks(tmp_path) -> None:
+    """Beside the scores: the least is best, what has none is last, and the column is there."""
+    structures = {"a": rutile(), "b": salt(), "c": rutile(0.306), "d": fluorite()}
+    path = write_structures(tmp_path / "all.json", structures)
+    asked = []
+
+    def of(structures):
+        asked.extend(structures)
+        return np.array([0.3, np.nan, -0.2, 0.1])
+
+    found = screen(path, rank=Measure("energy", of))
+    assert [s.reduced_formula for s in asked] == ["TiO2", "NaCl", "TiO2", "TiO2"]
+    assert [row.entry.name for row in found.rows] == ["c", "d", "a", "b"]
+    assert by_name(found)["a"].duplicate_of == "c"  # the better of equal ones is kept
+    rows = list(csv.DictReader(screening_csv(found).splitlines()))
+    assert [row["energy"] for row in rows] == ["-0.2", "0.1", "0.3", ""]
+    assert "energy" in table(found)
+    without = list(csv.DictReader(screening_csv(screen(path)).splitlines()))
+    assert list(without[0]) == list(rows[0])[:-1]
+    assert "energy" not in table(screen(path))
+    none = Measure("energy", lambda structures: np.full(len(structures), np.nan))
+    with pytest.raises(RequestError, match=r"nothing to rank by: no structure of .*all.json has a energy"):
+        screen(path, rank=none)
 
 
 @pytest.mark.parametrize("columns", [{}, {"score_coords": {"0001": ""}, "score_lattice": {"0001": "nan"}}])

@@ -43,6 +43,11 @@ COLUMNS = (
     Column("requested_group", "group asked", "group", "space group that was asked for"),
     Column("found_group", "group found", "group", "space group that spglib finds, tolerance 0.1 Å"),
     Column("letters", "letters", "text", "Wyckoff letters of the inequivalent sites, by element"),
+    Column("e_above_hull", "above hull", "number", "energy above the hull of the references, eV/atom", 4),
+    Column("formation_energy", "formation", "number", "formation energy, eV/atom", 4),
+    Column(
+        "lowest_frequency", "lowest, THz", "number", "lowest phonon frequency, THz; imaginary: negative", 2
+    ),
     Column("valid", "valid", "bool", "ran to the end, no two atoms nearer than 0.5 Å"),
     Column("shortest_distance", "shortest, Å", "number", "shortest distance between two atoms, Å", 3),
     Column("volume_per_atom", "Å³/atom", "number", "volume per atom, Å³", 3),

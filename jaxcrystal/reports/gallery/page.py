@@ -19,11 +19,12 @@ _SCRIPTS = ("geometry.js", "painter.js", "viewer.js", "rows.js", "text.js", "car
             "large.js", "main.js")  # fmt: skip
 
 
-def render(content: Mapping[str, Any]) -> str:
+def render(content: Mapping[str, Any], report: str = "") -> str:
     """Returns the document.
 
     Args:
       content: as `gallery_content` gives it.
+      report: HTML that stands before the crystals.
     """
     # A script element ends at the first `</script`, whatever stands around it.
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -33,19 +34,20 @@ def render(content: Mapping[str, Any]) -> str:
         "version": __version__,
         "style": _asset("gallery.css"),
         "data": data,
+        "report": f'<section class="report">\n{report}\n</section>\n' if report else "",
         "script": "\n".join(_asset(name) for name in _SCRIPTS),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("gallery.html"))
 
 
-def write_gallery(content: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the document; one that was written before is replaced.
+def write_gallery(content: Mapping[str, Any], path: str | Path, report: str = "") -> None:
+    """Writes the document, see `render`; one that was written before is replaced.
 
     Raises:
       DataError: the file exists and is no gallery, or cannot be written.
     """
     require_ours(path)
-    write_text(path, render(content))
+    write_text(path, render(content, report))
 
 
 def require_ours(path: str | Path) -> None:

@@ -1,5 +1,10 @@
 // A card for each structure. Only those on the screen have a canvas.
 
+/** Figures below the formula, those that there are: key, unit, digits. */
+const FACTS = [
+  ["e_above_hull", "eV/atom above the hull", 3], ["lowest_frequency", "THz lowest", 2],
+  ["shortest_distance", "Å", 2], ["volume_per_atom", "Å³/atom", 2],
+];
 const cardOf = new Map();
 const cardViewers = new Map();
 const rotations = new Map();
@@ -38,9 +43,9 @@ function card(row) {
   const group = value(row, "requested_group") ?? value(row, "found_group");
   made.append(element("div", { class: "head" }, name, group === null ? "" : groupText(group)));
   const facts = [];
-  for (const [key, unit] of [["shortest_distance", "Å"], ["volume_per_atom", "Å³/atom"]]) {
+  for (const [key, unit, digits] of FACTS) {
     const number = value(row, key);
-    if (number !== null) facts.push(`${number.toFixed(2)} ${unit}`);
+    if (number !== null) facts.push(`${number.toFixed(digits)} ${unit}`);
   }
   made.append(element("div", { class: "figures" }, cell ? legend(cell) : "", element("span", {}, facts.join(" · "))));
   made.append(element("div", { class: "id", title: value(row, "id") }, value(row, "id")));
