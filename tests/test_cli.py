@@ -201,6 +201,29 @@ def test_wrong_arguments(capsys, arguments, message) -> None:
     assert error.count("\n") == 1
 
 
+_INTERRUPTED_IMPORT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
+from jaxcrystal.commands.interruption import end_soon_when_interrupted
+end_soon_when_interrupted()
+import slow
+"""
+
+
+def test_an_interrupted_import_ends_at_once(tmp_path) -> None:
+    """No exception goes through it: extension modules abort then."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(600)\n"
+        "except KeyboardInterrupt:\n    os._exit(7)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd(), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_IMPORT], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "jaxcrystal: interrupted\n")
+
+
 def test_interruption(sample_arguments, capsys, monkeypatch) -> None:
     stop_before_sampling(monkeypatch, KeyboardInterrupt())
     assert cli.main(sample_arguments()) == 130

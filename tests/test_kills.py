@@ -5,6 +5,7 @@ JAXCRYSTAL_KILLS=50 kills each of them 50 times instead of once, and all command
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -49,11 +50,15 @@ if KILLS > 1:
     COMMANDS |= BY_HAND
 
 
+#: How long it took.
+_SECONDS = re.compile(rb'"seconds": \{[^}]*\}')
+
+
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files, without those that were being written when a process was killed."""
+    """The files, without times and those that were being written when a process was killed."""
     found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     return {
-        str(place): path.read_bytes()
+        str(place): _SECONDS.sub(b"", path.read_bytes())
         for place, path in found.items()
         if not any(is_partial(Path(part)) for part in place.parts)
     }

@@ -5,6 +5,8 @@ import signal
 import threading
 from types import FrameType
 
+from jaxcrystal.commands.parser import say
+
 #: Seconds for what is half done, such as the parts of a run that are being written.
 _PATIENCE = 4.0
 
@@ -19,9 +21,23 @@ def end_soon_when_interrupted() -> None:
         signal.signal(signal.SIGINT, _interrupted)
 
 
-def _interrupted(number: int, _: FrameType | None) -> None:
+def _interrupted(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+    if _imports(frame):
+        # Extension modules abort where an exception passes through their start; nothing is half done then
+        # that the next command would not do again.
+        say("interrupted")
+        os._exit(128 + number)
     timer = threading.Timer(_PATIENCE, os._exit, [128 + number])
     timer.daemon = True
     timer.start()
     raise KeyboardInterrupt
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Returns whether a module is being imported in a frame or one of its callers."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

@@ -87,6 +87,8 @@ def prepare(
     """
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
     out = Path(out)
+    if out.is_dir():
+        raise DataError(f"{out} is a folder: name the .npz file that is to be written")
     out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
     require_absent(out)
     if max_sites < 1:

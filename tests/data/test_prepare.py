@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,9 @@ def test_out_is_not_overwritten_and_nothing_usable_is_an_error(tmp_path, rutile)
     with pytest.raises(DataError, match="exists already"):
         prepare(tmp_path / "good.cif", tmp_path / "a.npz", processes=1, progress=False)
     assert (tmp_path / "a.npz").read_bytes() == before
+    for folder in (tmp_path, Path(), Path("..")):
+        with pytest.raises(DataError, match=r"is a folder: name the \.npz file"):
+            prepare(tmp_path / "good.cif", folder, processes=1, progress=False)
     with pytest.raises(DataError, match="no structure could be used"):
         prepare(tmp_path / "bad.cif", tmp_path / "b.npz", processes=1, progress=False)
     assert not (tmp_path / "b.npz").exists()
