@@ -2,7 +2,7 @@
 
 python -m benchmarks.search_chains --data val.npz [--targets 300] [--min-free-coords 4]
     [--min-space-group 16] [--presets fast default thorough]
-    [--variants "one chain, T = 20" ...] [--given letters] [--model DIR] [--seed 0] [--name search_chains]
+    [--variants "T = 10" ...] [--given letters] [--model DIR] [--seed 0] [--name search_chains]
 
 Each target is sampled once. For every preset and variant (`VARIANTS`): the match rate (all targets are the
 denominator; also by free coordinates), the evaluations of the network for each structure, the mean RMSE of
@@ -113,8 +113,8 @@ def main() -> None:
             processes=arguments.processes,
         )
         results["runs"][name] = figures(found, config)
-        report(name, results["runs"][name])
         save(arguments.name, results)
+        report(name, results["runs"][name])
         compiled.cache_clear()
         jax.clear_caches()
 

@@ -31,6 +31,7 @@ for make in (
     lambda: LangevinConfig(steps_per_level=2.5),
     lambda: LangevinConfig(steps_per_level="20"),
     lambda: LangevinConfig(lattice_step="0.1"),
+    lambda: LangevinConfig(choices=(0.1,)),
     lambda: GraphConfig(lattice_vectors=80.5),
     lambda: Request(formula="NaCl", count=2.5),
     lambda: Request(formula="NaCl", count=True),
@@ -61,6 +62,7 @@ REFUSALS = """
 steps_per_level is 2.5; expected a whole number
 steps_per_level is '20'; expected a whole number
 lattice_step is '0.1'; expected a number
+choices is (0.1,); expected a tuple of Choice
 lattice_vectors is 80.5; expected a whole number
 --count is 2.5; expected a whole number
 --count is True; expected a whole number

@@ -17,7 +17,8 @@ from jaxcrystal.commands.parser import (
     warn,
 )
 from jaxcrystal.commands.potentials import add_potential_options
-from jaxcrystal.limits import BATCH_SIZE, BEST_OF, COUNT, SITES, STEPS_PER_LEVEL, Within
+from jaxcrystal.commands.sampler_options import add_sampler_options, config_of
+from jaxcrystal.limits import BATCH_SIZE, COUNT, SITES, Within
 
 if TYPE_CHECKING:
     from jaxcrystal.discovery.found import Discovery
@@ -114,17 +115,7 @@ def add(commands: Commands) -> None:
     add_seed(what, "the same seed gives the same crystals")
     how = parser.add_argument_group("how to sample")
     add_model_options(how)
-    add_number(
-        how,
-        "--steps-per-level",
-        STEPS_PER_LEVEL,
-        default=20,
-        metavar="T",
-        help="Langevin steps at each of the noise levels",
-    )
-    add_number(
-        how, "--best-of", BEST_OF, default=1, help="run N chains for each crystal and keep the likeliest"
-    )
+    add_sampler_options(how)
     add_number(
         how,
         "--batch-size",
@@ -156,7 +147,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jaxcrystal.discovery.relaxation import RelaxSettings
     from jaxcrystal.discovery.run import Work
     from jaxcrystal.environment import use_all_cores
-    from jaxcrystal.errors import RequestError
 
     started = time.perf_counter()
     requests = _requests(arguments)
@@ -167,7 +157,6 @@ def run(arguments: argparse.Namespace) -> int:
     use_all_cores()
     import jax
 
-    from jaxcrystal.diffusion.langevin import LangevinConfig
     from jaxcrystal.discovery.discover import discover
     from jaxcrystal.discovery.stages import DiscoverSettings
     from jaxcrystal.sampling.run import RunSettings
@@ -178,12 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_report(found, f"Candidates of {arguments.what}")
 
     model = model_of(arguments)
-    try:
-        config = LangevinConfig(
-            model.sampling_schedule, steps_per_level=arguments.steps_per_level, best_of=arguments.best_of
-        )
-    except ValueError as error:
-        raise RequestError(str(error)) from error
+    config = config_of(arguments, model)
     # Rounds differ in how many crystals of a shape they have: of one size of batch, they share programs.
     batch_size = arguments.batch_size or (8 if jax.default_backend() == "cpu" else None)
     found = discover(

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 from collections import Counter
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     metrics: dict[str, Any] = {
         "settings": {key: value for key, value in vars(arguments).items() if key != "run"},
+        "sampler": asdict(config) | {"evaluations": config.evaluations},
         "model": model.info,
         "versions": _versions(),
         "targets": _counts(dataset, targets, arguments.max_sites, arguments.min_space_group),

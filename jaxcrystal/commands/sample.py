@@ -181,7 +181,8 @@ def add(commands: Commands) -> None:
         "--trajectory",
         TRAJECTORY,
         default=0,
-        help="also write every N-th step on the way, as extxyz; 0: none. N must divide levels × steps",
+        help="also write every N-th step on the way, as extxyz; 0: none. N must divide the steps in all, "
+        "200 by default",
     )
     how = parser.add_argument_group("how")
     add_model_options(how)

@@ -62,9 +62,9 @@ def anneal_best(
 ) -> Annealed:
     """Runs `config.best_of` chains of every structure and keeps the likeliest; to be compiled.
 
-    The first is that of `anneal`; a chain that was stopped early loses to any that was not, and of
-    equals the first is kept. Where chains are chosen among on their way, they are judged as the network
-    sees them end: with the predicted noise taken out of the coordinates.
+    The first is that of `anneal`; a chain that was stopped early loses to any that was not and still goes
+    on, and of equals the first is kept. Where chains are chosen among on their way, they are judged as the
+    network sees them end: with the predicted noise taken out of the coordinates.
 
     Args and returns: see `langevin.anneal`; `at_once` chains of each structure are run together, and
     take the memory of as many structures.

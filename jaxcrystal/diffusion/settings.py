@@ -85,6 +85,8 @@ class LangevinConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.choices, tuple) or not all(isinstance(c, Choice) for c in self.choices):
+            raise ValueError(f"choices is {str(self.choices):.60}; expected a tuple of Choice")
         total = self.num_steps
         if self.trajectory_every and total % self.trajectory_every:
             raise ValueError(
@@ -117,14 +119,19 @@ class LangevinConfig(Checked):
         for choice in self.choices:
             last = ends[self._levels_before(choice)]
             keep = choice.keep or chains
-            if keep < chains and first <= last < self.num_steps:
-                found.append(Stage(chains, first, last))
-                chains, first = keep, last + 1
+            if keep < chains and last < self.num_steps:
+                if last >= first:
+                    found.append(Stage(chains, first, last))
+                    first = last + 1
+                chains = keep  # of two choices at one place the second is made, among all
         return (*found, Stage(chains, first, self.num_steps + 1))
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the network for each structure, those for the choices included."""
+        """Evaluations of the network for each structure, those for the choices included.
+
+        After a choice on the way, batches of few structures may compute chains that are out beside them.
+        """
         each = 2 if self.alternating else 1
         steps = sum(stage.chains * (stage.last - stage.first + 1) for stage in self.stages)
         judged = sum(stage.chains for stage in self.stages if stage.chains > 1)

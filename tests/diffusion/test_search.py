@@ -170,6 +170,9 @@ def test_stages_and_evaluations():
     assert settings(best_of=3).evaluations == 3 * (9 + 3)
     # Fewer chains than some choice keeps: that choice is none.
     assert settings(best_of=2, choices=CHOICES).stages == (Stage(2, 1, 9),)
+    # Two choices after the same level: what is left of both.
+    twice = settings(best_of=6, choices=(Choice(0.9, keep=4), Choice(0.8, keep=1)))
+    assert twice.stages == (Stage(6, 1, twice.stages[0].last), Stage(1, twice.stages[0].last + 1, 9))
 
 
 def test_evaluations_are_counted(x64):
