@@ -86,7 +86,7 @@ class LangevinConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.choices, tuple) or not all(isinstance(c, Choice) for c in self.choices):
-            raise ValueError(f"choices is {str(self.choices):.60}; expected a tuple of Choice")
+            raise ValueError(f"choices is {self.choices!s:.60}; expected a tuple of Choice")
         total = self.num_steps
         if self.trajectory_every and total % self.trajectory_every:
             raise ValueError(

@@ -71,7 +71,8 @@ class Programs:
         self._rows: dict[Shape, int] = {}
         self._chains: dict[Shape, int] = {}
         wanted = defaultdict(lambda: LADDER[-1], todo) if counts is None else counts
-        self._rows_for = lambda shape: rows_for(model, shape, devices[0], wanted[shape])
+        chains = chains_together(config)
+        self._rows_for = lambda shape: rows_for(model, shape, devices[0], wanted[shape], chains)
         for shape in todo:
             self._settle(shape)
         batches = (-(-count // self._rows[shape]) for shape, count in todo.items())
@@ -139,6 +140,15 @@ class Programs:
         self._programs.close()
 
 
+def chains_together(config: LangevinConfig) -> int:
+    """Returns how many chains of a structure are rows of one batch, if there is room.
+
+    Where chains are chosen among on their way it is one: those that go on would leave the device with little
+    to do. Rooms that are left are filled with chains all the same.
+    """
+    return config.best_of if len(config.stages) == 1 else 1
+
+
 def even_share(total: int, most: int) -> int:
     """Returns how many of `total` are done at once, at most `most`, in turns of about equal size."""
     turns = -(-total // max(1, most))
@@ -150,19 +160,19 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def rows_for(model: Model, shape: Shape, device: jax.Device, count: int) -> tuple[int, int]:
+def rows_for(model: Model, shape: Shape, device: jax.Device, count: int, chains: int = 1) -> tuple[int, int]:
     """Returns how many structures of one shape are computed together on a device, a step of `LADDER`.
 
-    So many as hold all that are wanted, or as the device takes, or half of these where far fewer rows are
-    left empty then. Chains are computed at once where there are few structures only: those that are chosen
-    on the way would leave the device with little to do. It does not depend on the number of devices, so
-    that a structure does not.
+    So many as hold all that are wanted, or as the device takes with all their chains, or half of
+    these where far fewer rows are left empty then. It does not depend on the number of devices, so that a
+    structure does not.
 
     Args:
       model: whose network it is.
       shape: of the structures.
       device: one of those that compute them.
       count: structures of this shape in the whole run.
+      chains: of each structure that go all the way together.
     Returns:
       The structures, and the most chains of any that the device takes at once.
     """
@@ -170,7 +180,7 @@ def rows_for(model: Model, shape: Shape, device: jax.Device, count: int) -> tupl
         most = min(_BUSY_ROWS, _BUSY_SITES // shape.max_nodes)
     else:
         most = rows_in_memory(model, shape, LADDER[-1], device.memory_stats() or {})
-    fitting = [rows for rows in LADDER if rows <= max(1, most)]
+    fitting = [rows for rows in LADDER if rows <= max(1, most // chains)]
     if count <= fitting[-1]:
         return next(rows for rows in fitting if rows >= count), max(1, most)
     computed = {rows: -(-count // rows) * rows for rows in fitting[-2:]}

@@ -12,7 +12,7 @@ from jaxcrystal.environment import num_cpus
 from jaxcrystal.model import Model
 from jaxcrystal.requests.candidates import Candidates
 from jaxcrystal.sampling.batches import Shape, by_shape
-from jaxcrystal.sampling.programs import rows_for
+from jaxcrystal.sampling.programs import chains_together, rows_for
 from jaxcrystal.score import count_params
 from jaxcrystal.text import counted
 
@@ -59,7 +59,7 @@ def describe_work(
     for shape, members in shapes.items():
         number = round(len(members) * len(candidates) / len(some))
         wanted = counts[shape] if counts is not None else number
-        rows = batch_size or rows_for(model, shape, devices[0], wanted)[0]
+        rows = batch_size or rows_for(model, shape, devices[0], wanted, chains_together(config))[0]
         sharing = min(len(devices), -(-number // rows))
         rows, used = rows * sharing, max(used, sharing)
         padded = -(-number // rows) * rows
