@@ -240,12 +240,19 @@ def test_other_commands_read_it(whole) -> None:
     assert len(content["rows"]) == 3
 
 
+def test_the_limit_of_recursion_stays(whole) -> None:
+    """symfc, which phonopy imports for other settings, raises it: deeply nested files would end the process."""
+    assert "phonopy" in sys.modules
+    assert sys.getrecursionlimit() < 10_000
+
+
 @pytest.mark.parity
 def test_phonopy_reads_its_files_again(whole) -> None:
     import phonopy
 
-    part = whole / "parts" / "00002"
+    part, limit = whole / "parts" / "00002", sys.getrecursionlimit()
     again = phonopy.load(part / PARAMS_NAME, log_level=0)
+    sys.setrecursionlimit(limit)
     (row,) = csv.DictReader((part / "phonons.csv").read_text().splitlines())
     at = [float(x) for x in row["lowest_at"].split()]
     lowest = again.run_qpoints([at]).frequencies.min()
