@@ -241,7 +241,7 @@ def test_other_commands_read_it(whole) -> None:
 
 
 def test_the_limit_of_recursion_stays(whole) -> None:
-    """symfc, which phonopy imports for other settings, raises it: deeply nested files would end the process."""
+    """symfc, which phonopy imports for other settings, raises it: nested files would end the process."""
     assert "phonopy" in sys.modules
     assert sys.getrecursionlimit() < 10_000
 
