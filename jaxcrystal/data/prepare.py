@@ -86,11 +86,7 @@ def prepare(
         accepted, or none has a number in a column that is to be kept.
     """
     listed = [sources] if isinstance(sources, str | Path) else list(sources)
-    out = Path(out)
-    if out.is_dir():
-        raise DataError(f"{out} is a folder: name the .npz file that is to be written")
-    out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-    require_absent(out)
+    out = _new_file(Path(out))
     if max_sites < 1:
         raise DataError(f"max_sites is {max_sites}, expected 1 or more")
 
@@ -139,6 +135,15 @@ def prepare(
         rejected_out=rejected_out,
         skipped=skipped.describe(),
     )
+
+
+def _new_file(out: Path) -> Path:
+    """Returns the file to write, which ends in .npz and does not exist."""
+    if out.is_dir():
+        raise DataError(f"{out} is a folder: name the .npz file that is to be written")
+    out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
+    require_absent(out)
+    return out
 
 
 def _require_numbers(keep: Sequence[str], known: Set[str]) -> None:
