@@ -4,7 +4,7 @@ python -m benchmarks.overfit [--steps 6000] [--samples 64]
 
 What `tests/training/test_overfit.py` does for cubic crystals, where lengths and angles are free.
 Sampled cells are compared in their canonical form: a network sees no difference between the cells of one
-crystal. With 6,000 updates (about ten minutes of a core) 47, 61, 22 and 64 of 64 match; lengths and angles
+crystal. With 6,000 updates 47, 61, 22 and 64 of 64 match; lengths and angles
 are near in 27, 57, 22 and 64. A network of half the width, one block and three angular orders had 19, 50, 6
 and 58 with 4,000 updates and 7, 34, 5 and 58 with 2,000: larger ones and more updates still gain.
 """
