@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxcrystal.crystal import Crystal
-from jaxcrystal.graph.multigraph import build_multigraph, inverse_distance
+from jaxcrystal.graph.multigraph import build_multigraph, empty_multigraph, inverse_distance
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import edge_weight
 from jaxcrystal.symmetry.group_row import group_row
@@ -108,7 +108,7 @@ def init_params(key: Array, module: Any, graph: GraphConfig, crystal: Crystal, c
     """Returns fresh parameters of a module; `crystal` and `cond`, of one structure, only give shapes."""
 
     def init(key: Array, crystal: Crystal, cond: Any) -> Any:
-        multigraph = build_multigraph(crystal, graph, ImageCapacity.free(crystal.species.shape[0]))
+        multigraph = empty_multigraph(crystal, graph)  # the search would take longer than the rest
         log_sigma = jnp.zeros(2, crystal.frac_coords.dtype)
         return module.init(key, multigraph, log_sigma, cond)["params"]
 

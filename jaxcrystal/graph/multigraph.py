@@ -15,7 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
-from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, find_neighbors
+from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity, Neighbors, find_neighbors, no_neighbors
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.vectors import times
 
@@ -96,6 +96,18 @@ def build_multigraph(
       `receivers` [nodes * max_neighbors]; edges of node i are rows i*K to (i+1)*K - 1.
     """
     found = find_neighbors(crystal, config, capacity, reduction)
+    return _multigraph_of(found, crystal, config, capacity.merge)
+
+
+def empty_multigraph(crystal: Crystal, config: GraphConfig) -> jraph.GraphsTuple:
+    """Returns the multigraph of one crystal without its neighbours: its shapes, made in no time."""
+    found = no_neighbors(crystal.node_mask.shape[0], config, crystal.frac_coords.dtype)
+    return _multigraph_of(found, crystal, config, free_sites=True)
+
+
+def _multigraph_of(
+    found: Neighbors, crystal: Crystal, config: GraphConfig, free_sites: bool
+) -> jraph.GraphsTuple:
     nodes = crystal.node_mask.shape[0]
     edges = nodes * config.max_neighbors
     receivers = jnp.repeat(jnp.arange(nodes), config.max_neighbors)
@@ -126,7 +138,7 @@ def build_multigraph(
             found.num_images,
             found.cut.sum().astype(jnp.int32),
             found.reduction,
-            free_sites=jnp.asarray(capacity.merge),
+            free_sites=jnp.asarray(free_sites),
         ),
         n_node=jnp.array([nodes]),
         n_edge=jnp.array([edges]),

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.config import Checked
@@ -131,6 +132,25 @@ class Neighbors(NamedTuple):
     reduction: Float[Array, "3 3"]
     status: Int[Array, ""]
     num_images: Int[Array, ""]
+
+
+def no_neighbors(nodes: int, config: GraphConfig, dtype: DTypeLike) -> Neighbors:
+    """Returns arrays of the shapes that `find_neighbors` gives, with nothing in their slots."""
+    slots = (nodes, config.max_neighbors)
+    return Neighbors(
+        senders=jnp.zeros(slots, jnp.int32),
+        op_index=jnp.zeros(slots, jnp.int32),
+        displacement=jnp.zeros((*slots, 3), dtype),
+        frac_displacement=jnp.zeros((*slots, 3), dtype),
+        distance=jnp.full(slots, config.cutoff, dtype),
+        mask=jnp.zeros(slots, bool),
+        reach=jnp.full(nodes, config.cutoff, dtype),
+        cut=jnp.zeros(nodes, bool),
+        own_images=jnp.zeros((nodes, MAX_OPS, 3), dtype),
+        reduction=jnp.eye(3, dtype=dtype),
+        status=jnp.zeros((), jnp.int32),
+        num_images=jnp.zeros((), jnp.int32),
+    )
 
 
 def find_neighbors(

@@ -139,7 +139,7 @@ def _monomials(max_order: int) -> tuple[np.ndarray, np.ndarray]:
     numbers = np.indices((max_order + 1,) * 3).reshape(3, -1).T
     degree = numbers.sum(1)
     exponents = numbers[(degree == 0) | (degree == max_order) | (degree == max_order - 1)]
-    points = np.random.default_rng(0).normal(size=(40 * len(exponents), 3))
+    points = np.random.default_rng(0).normal(size=(4 * len(exponents), 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     matrix = np.zeros((len(exponents), (max_order + 1) ** 2))
     matrix[0, 0] = 1.0

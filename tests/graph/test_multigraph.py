@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.graph.multigraph import build_multigraph, reverse_edges
+from jaxcrystal.graph.multigraph import build_multigraph, empty_multigraph, reverse_edges
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
 from tests.crystals import (
@@ -136,3 +136,12 @@ def test_precision_of_the_crystal_is_kept(x64):
         graph, _ = graphs_of(to_device(crystal, dtype), ImageCapacity.free(NODES))
         for name in ("displacement", "frac_displacement", "distance", "direction", "sender_direction"):
             assert getattr(graph.edges, name).dtype == dtype
+
+
+def test_an_empty_graph_has_the_shapes_of_a_full_one() -> None:
+    """Parameters are made for it, so that a network reads there what it reads of a crystal."""
+    crystal = to_device(pad(random_crystal(np.random.default_rng(0), 62, 2), NODES))
+    full = jax.eval_shape(lambda c: build_multigraph(c, CONFIG, ImageCapacity.free(NODES)), crystal)
+    empty = jax.eval_shape(lambda c: empty_multigraph(c, CONFIG), crystal)
+    assert jax.tree.structure(empty) == jax.tree.structure(full)
+    assert jax.tree.leaves(empty) == jax.tree.leaves(full)
