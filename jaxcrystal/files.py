@@ -184,12 +184,14 @@ def require_size(archive: zipfile.ZipFile, size: int) -> None:
       archive: of which only what it says of itself is read.
       size: its bytes.
     """
-    total, most = (
-        sum(info.file_size for info in archive.infolist()),
-        max(ALWAYS_ALLOWED, MOST_EXPANSION * size),
-    )
+    total, most = sum(info.file_size for info in archive.infolist()), most_unpacked(size)
     if total > most:
         raise DataError(f"its {size} bytes would be {total} when unpacked, expected at most {most}")
+
+
+def most_unpacked(size: int) -> int:
+    """Returns the bytes that a compressed file of `size` bytes may become."""
+    return max(ALWAYS_ALLOWED, MOST_EXPANSION * size)
 
 
 def _umask() -> int:

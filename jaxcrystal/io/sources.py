@@ -22,7 +22,7 @@ from jaxcrystal.io.extxyz import split_frames
 from jaxcrystal.io.poscar import has_cell, split_poscars
 from jaxcrystal.io.records import Record, cif_records
 from jaxcrystal.io.tables import structure_column, table_records
-from jaxcrystal.io.text import COMPRESSED, as_text, clean, open_text
+from jaxcrystal.io.text import COMPRESSED, as_text, clean, open_text, unpacked
 
 KNOWN = (
     ".cif, .csv, .extxyz, .xyz, POSCAR, CONTCAR, .vasp, .json, .jsonl, each also with .gz, .bz2, .xz; "
@@ -227,9 +227,8 @@ def _records_or_none(
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> TextIOWrapper:
-    content = BytesIO(archive.read(name))
-    decompress = COMPRESSED.get(PurePath(name).suffix.lower())
-    return as_text(decompress(content, "rb") if decompress else content)
+    content = archive.read(name)
+    return as_text(unpacked(BytesIO(content), PurePath(name).suffix, len(content)))
 
 
 def _poscars(name: str, file: TextIOWrapper) -> Iterator[Record]:

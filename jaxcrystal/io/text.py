@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcrystal.errors import DataError
+from jaxcrystal.files import most_unpacked
 
 #: Opens a compressed file, by the end of its name.
 COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -23,7 +25,49 @@ _BYTE_ORDER_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (
 
 def open_text(path: Path) -> TextIOWrapper:
     """Opens a text file, compressed or not; bytes that are no UTF-8 are kept for `clean`."""
-    return as_text(COMPRESSED.get(path.suffix.lower(), open)(path, "rb"))
+    file = path.open("rb")
+    return as_text(unpacked(file, path.suffix, path.stat().st_size))
+
+
+def unpacked(file: io.BufferedIOBase, suffix: str, size: int) -> io.BufferedIOBase:
+    """Returns a file as it was before it was compressed, which reading says is too large.
+
+    Args:
+      file: of bytes.
+      suffix: of its name; those of `COMPRESSED` are known.
+      size: its bytes.
+    """
+    opened = COMPRESSED.get(suffix.lower())
+    return io.BufferedReader(_Unpacked(file, opened(file, "rb"), size)) if opened else file
+
+
+class _Unpacked(io.RawIOBase):
+    """What a compressed file holds: of a few thousand bytes, it may be more than a machine does."""
+
+    def __init__(self, packed: io.BufferedIOBase, content: Any, size: int) -> None:
+        self._packed, self._content, self._size = packed, content, size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._content.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        found = int(self._content.readinto(buffer))
+        most = most_unpacked(self._size)
+        if self._content.tell() > most:
+            raise DataError(f"its {self._size} bytes are more than {most} when unpacked")
+        return found
+
+    def close(self) -> None:
+        if not self.closed:
+            self._content.close()
+            self._packed.close()
+        super().close()
 
 
 def as_text(file: Any) -> TextIOWrapper:

@@ -1,6 +1,7 @@
 """Files, folders and archives: what is damaged is one refusal, what holds no structure is passed over."""
 
 import csv
+import gzip
 import io
 import json
 import lzma
@@ -11,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.readers import read_structures
+from jaxcrystal.io.text import COMPRESSED
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
 CIF, POSCAR = SALT.to(fmt="cif"), SALT.to(fmt="poscar")
@@ -130,3 +132,25 @@ def test_a_name_of_a_data_block_is_no_structure(tmp_path, caplog):
     (tmp_path / "results.json").write_text(json.dumps({"set": "data_mp20", "names": ["data_x"]}))
     assert list(read_structures(tmp_path / "results.json")) == []
     assert "results.json (no structure in it)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.cif.gz", "a.csv.bz2", "POSCAR.xz", "a.jsonl.gz", "a.zip"])
+def test_what_is_much_larger_unpacked_is_not_read(name, tmp_path, monkeypatch):
+    """A few kilobytes may stand for more than a machine holds."""
+    monkeypatch.setattr("jaxcrystal.files.ALWAYS_ALLOWED", 10_000)
+    head = "id,cif\n" if "csv" in name else ""
+    bomb = f"{head}{'x' * 3_000_000}".encode()
+    path = tmp_path / name
+    if name == "a.zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.cif.gz", gzip.compress(bomb))
+    else:
+        with COMPRESSED[path.suffix](path, "wb") as file:
+            file.write(bomb)
+    ((_, error),) = read_structures(path)
+    assert isinstance(error, DataError)
+    assert "when unpacked" in str(error)
+    with gzip.open(tmp_path / "fair.cif.gz", "wb") as file:
+        file.write(CIF.encode() + b" " * 100_000)  # a hundredth is left
+    ((_, found),) = read_structures(tmp_path / "fair.cif.gz")
+    assert isinstance(found, Structure)
