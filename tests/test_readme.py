@@ -20,7 +20,10 @@ from jaxcrystal import cli
 from jaxcrystal.requests.requests import read_requests
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/guide.md", "benchmarks/README.md", "CONTRIBUTING.md")
+DOCUMENTS = (
+    *("README.md", "docs/guide.md", "docs/discovery.md", "docs/scale.md"),
+    *("benchmarks/README.md", "CONTRIBUTING.md"),
+)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: What a shell line of the documents may begin with, beside `jaxcrystal`.
 OTHERS = ("git", "make", "pip", "bash", "python", "pytest", "sbatch", "configs/launch/")
