@@ -84,6 +84,30 @@ def add(commands: Commands) -> None:
         parser, "--out", required=True, metavar="DIR", help="new or empty, or of the same discovery to go on"
     )
     parser.add_argument("--until", choices=_STAGES, default=_STAGES[-1], help="the last stage")
+    _add_what(parser)
+    _add_how(parser)
+    best = parser.add_argument_group("what becomes of the best")
+    some = Within(0, 10**6)
+    add_number(
+        best,
+        "--relax",
+        Within(1, 10**6),
+        help="crystals that are relaxed: those that lie lowest above the hull after five steps "
+        "(default: all)",
+    )
+    add_number(best, "--phonons", some, default=5, help="crystals whose phonons are computed; 0: none")
+    add_number(best, "--inputs", some, default=5, help="crystals that inputs for DFT are written of; 0: none")
+    parser.add_argument(
+        "--free",
+        action="store_true",
+        help="let each relaxed crystal go without symmetry and say whether it stays: see `jaxcrystal relax`",
+    )
+    add_potential_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    """Adds what is sampled, and how much of it."""
     what = parser.add_argument_group("what to sample")
     number = what.add_mutually_exclusive_group()
     add_number(
@@ -113,6 +137,10 @@ def add(commands: Commands) -> None:
         help=f"inequivalent ones (default: {_MAX_SITES}, or one an element; 20 of a formula)",
     )
     add_seed(what, "the same seed gives the same crystals")
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    """Adds the model and the sampler."""
     how = parser.add_argument_group("how to sample")
     add_model_options(how)
     add_sampler_options(how)
@@ -122,24 +150,6 @@ def add(commands: Commands) -> None:
         BATCH_SIZE,
         help="crystals computed together on each core or device (default: 8 on a CPU)",
     )
-    best = parser.add_argument_group("what becomes of the best")
-    some = Within(0, 10**6)
-    add_number(
-        best,
-        "--relax",
-        Within(1, 10**6),
-        help="crystals that are relaxed: those that lie lowest above the hull after five steps "
-        "(default: all)",
-    )
-    add_number(best, "--phonons", some, default=5, help="crystals whose phonons are computed; 0: none")
-    add_number(best, "--inputs", some, default=5, help="crystals that inputs for DFT are written of; 0: none")
-    parser.add_argument(
-        "--free",
-        action="store_true",
-        help="let each relaxed crystal go without symmetry and say whether it stays: see `jaxcrystal relax`",
-    )
-    add_potential_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

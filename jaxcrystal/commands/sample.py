@@ -69,6 +69,17 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=Help,
     )
+    _add_what(parser)
+    _add_limits(parser)
+    _add_output(parser)
+    _add_how(parser)
+    add_shard_option(parser)
+    add_host_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    """Adds what a request says of its crystals."""
     what = parser.add_argument_group("what to generate")
     add_name(
         what, "orders", nargs="?", metavar="ORDERS.toml", help="file of orders, in place of the following"
@@ -129,6 +140,10 @@ def add(commands: Commands) -> None:
         help="conditions on each crystal, for a model that was trained with them: band_gap=1.5",
     )
     add_seed(what, "the same seed gives the same crystals")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Adds what bounds the assignments of a formula or a chemical system."""
     limits = parser.add_argument_group("with --formula and --chemical-system")
     limits.add_argument(
         "--formula-units", metavar="N,...", help="of --formula, in the primitive cell (default: 1,2,3,4)"
@@ -142,6 +157,10 @@ def add(commands: Commands) -> None:
         help="crystals of one assignment of letters to --formula (default: any)",
     )
     limits.add_argument("--sites-per-element", metavar="N,...", help="of --chemical-system (default: 1,2)")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """Adds where and how crystals are written."""
     output = parser.add_argument_group("output")
     add_name(
         output,
@@ -184,6 +203,10 @@ def add(commands: Commands) -> None:
         help="also write every N-th step on the way, as extxyz; 0: none. N must divide the steps in all, "
         "200 by default",
     )
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    """Adds the model, the sampler and what computes it."""
     how = parser.add_argument_group("how")
     add_model_options(how)
     add_sampler_options(how)
@@ -201,9 +224,6 @@ def add(commands: Commands) -> None:
         help="processes that finish, check and write crystals beside the devices; 0: none, in this one "
         "(default: one a CPU, at most 8, on a GPU; 1 on a CPU)",
     )
-    add_shard_option(parser)
-    add_host_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
