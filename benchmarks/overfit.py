@@ -1,6 +1,6 @@
 """Trains on four simple crystals of groups 2, 5, 14 and 15, and counts how many samples are them again.
 
-python -m benchmarks.overfit [--steps 6000] [--samples 64]
+python -m benchmarks.overfit [--steps 6000] [--samples 64] [--run FOLDER]
 
 What `tests/training/test_overfit.py` does for cubic crystals, where lengths and angles are free.
 Sampled cells are compared in their canonical form: a network sees no difference between the cells of one
@@ -22,7 +22,7 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.io.convert import to_pymatgen
-from jaxcrystal.model import load_model
+from jaxcrystal.model import Model, load_model
 from jaxcrystal.sampling.sample import sample
 from jaxcrystal.symmetry.canonical import canonical_cell
 from jaxcrystal.symmetry.orbits import expand_crystal
@@ -63,46 +63,60 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--samples", type=int, default=64, help="of each crystal")
+    parser.add_argument("--run", help="folder of the training, which goes on if it is there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for number, structure in enumerate(CRYSTALS.values()):
-            structure.to(filename=str(folder / f"{number}.cif"))
-        prepare(folder, folder / "four.npz", processes=1, progress=False)
-        dataset = Dataset.load(folder / "four.npz")
-        settings = {
-            "out": str(folder / "run"),
-            "data": {"train": str(folder / "four.npz")},
-            "network": {"dimenet": {"hidden": 64, "interaction": 32, "output": 64, "blocks": 2}},
-            "optimizer": {
-                **{"steps": arguments.steps, "batch_size": 16, "learning_rate": 3e-3},
-                "constrained_share": 1.0,
-                "ema_decay": 0.995,
-            },
-            "log": {"every": 200, "checkpoint_every": arguments.steps, "validate_every": 0},
-        }
-        model = load_model(train(from_dict(TrainConfig, settings), progress=False))
-    for row in range(len(dataset)):
-        group, sites = int(dataset.space_group[row]), dataset.sites(row)
-        letters: dict[str, str] = {}
-        for z, letter in zip(dataset.species[sites], dataset.letters[sites], strict=True):
-            letters[SYMBOLS[z]] = letters.get(SYMBOLS[z], "") + wyckoff_positions(group)[letter].letter
-        target = to_pymatgen(*expand_crystal(dataset.crystal(row))[:3])
-        matched = near = both = valid = 0
-        for crystal in sample(group, letters, arguments.samples, model=model, seed=1):
-            found = crystal.to_pymatgen()
-            fits = StructureMatcher(primitive_cell=False).fit(found, target)
-            # A network sees no difference between the cells that one crystal can be described in.
-            cell = Lattice(canonical_cell(crystal.lattice, crystal.frac_coords, group)[0])
-            lengths = np.allclose(cell.abc, target.lattice.abc, rtol=0.03)
-            close = lengths and np.allclose(cell.angles, target.lattice.angles, atol=3.0)
-            matched, near, both = matched + fits, near + close, both + (fits and close)
-            valid += crystal.valid
-        print(
-            f"group {group}: of {arguments.samples}, {matched} match, {near} have lengths within 3 % and "
-            f"angles within 3°, {both} both; {valid} valid",
-            flush=True,
-        )
+        folder = Path(arguments.run or name)
+        dataset, model = train_on_crystals(folder, arguments.steps)
+    for preset in ("default", "thorough"):
+        for row in range(len(dataset)):
+            print(f"{preset}, {compare(dataset, row, model, preset, arguments.samples)}", flush=True)
+
+
+def train_on_crystals(folder: Path, steps: int) -> tuple[Dataset, Model]:
+    """Returns the four crystals as they are trained on, and the model."""
+    (folder / "cifs").mkdir(parents=True, exist_ok=True)
+    for number, structure in enumerate(CRYSTALS.values()):
+        structure.to(filename=str(folder / "cifs" / f"{number}.cif"))
+    if not (folder / "four.npz").exists():
+        prepare(folder / "cifs", folder / "four.npz", processes=1, progress=False)
+    settings = {
+        "out": str(folder / "run"),
+        "data": {"train": str(folder / "four.npz")},
+        "network": {"dimenet": {"hidden": 64, "interaction": 32, "output": 64, "blocks": 2}},
+        "optimizer": {
+            **{"steps": steps, "batch_size": 16, "learning_rate": 3e-3},
+            "constrained_share": 1.0,
+            "ema_decay": 0.995,
+        },
+        "log": {"every": 200, "checkpoint_every": 500, "validate_every": 0},
+    }
+    resume = (folder / "run" / "config.toml").exists()
+    out = train(from_dict(TrainConfig, settings), progress=False, resume=resume)
+    return Dataset.load(folder / "four.npz"), load_model(out)
+
+
+def compare(dataset: Dataset, row: int, model: Model, preset: str, samples: int) -> str:
+    """Returns in words how many samples of one crystal's group and letters are that crystal."""
+    group, sites = int(dataset.space_group[row]), dataset.sites(row)
+    letters: dict[str, str] = {}
+    for z, letter in zip(dataset.species[sites], dataset.letters[sites], strict=True):
+        letters[SYMBOLS[z]] = letters.get(SYMBOLS[z], "") + wyckoff_positions(group)[letter].letter
+    target = to_pymatgen(*expand_crystal(dataset.crystal(row))[:3])
+    matched = near = both = valid = 0
+    for crystal in sample(group, letters, samples, model=model, seed=1, preset=preset):
+        found = crystal.to_pymatgen()
+        fits = StructureMatcher(primitive_cell=False).fit(found, target)
+        # A network sees no difference between the cells that one crystal can be described in.
+        cell = Lattice(canonical_cell(crystal.lattice, crystal.frac_coords, group)[0])
+        lengths = np.allclose(cell.abc, target.lattice.abc, rtol=0.03)
+        close = lengths and np.allclose(cell.angles, target.lattice.angles, atol=3.0)
+        matched, near, both = matched + fits, near + close, both + (fits and close)
+        valid += crystal.valid
+    return (
+        f"group {group}: of {samples}, {matched} match, {near} have lengths within 3 % and "
+        f"angles within 3°, {both} both; {valid} valid"
+    )
 
 
 if __name__ == "__main__":
