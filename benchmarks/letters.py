@@ -4,7 +4,8 @@ python -m benchmarks.letters --held-out val.npz [--model DIR] [--name letters]
 
 For each structure: the chance that `--letters auto` draws its own letters, and whether they are the
 likeliest. Letters that differ only by the choice of the origin count as wrong. Once by
-frequency alone, once with like elements counting more, as the sampler does.
+frequency alone, once with like elements counting more, as the sampler does. And whether they are those of
+the structure of the most similar elements (`--letters nearest`).
 
 Then, of the sites in all groups: how many have 0, 1, 2 and 3 free coordinates, and how many would if they
 were drawn by what is known without data, `frequencies.prior_weights`, or by multiplicity alone.
@@ -36,6 +37,7 @@ def main() -> None:
     dataset, frequencies = Dataset.load(arguments.held_out), load_model(arguments.model).letters
     chances: dict[str, list[float]] = defaultdict(list)
     likeliest: dict[str, list[bool]] = defaultdict(list)
+    nearest: list[bool] = []
     for row in np.flatnonzero((dataset.space_group >= 16) & (dataset.num_sites <= 20)).tolist():
         group, sites = int(dataset.space_group[row]), dataset.sites(row)
         positions = wyckoff_positions(group)
@@ -49,10 +51,13 @@ def main() -> None:
             found = frequencies.chances(group, counts, of)
             chances[name].append(found.get(own, 0.0))
             likeliest[name].append(bool(found) and max(found, key=lambda a: found[a]) == own)
+        nearest.append(frequencies.nearest(group, counts, elements) == own)
     results: dict[str, Any] = {"structures": len(chances["by frequency"])}
     for name, values in chances.items():
         results[name] = {"drawn": float(np.mean(values)), "likeliest": float(np.mean(likeliest[name]))}
         print(f"{name:14s} drawn {np.mean(values):.3f}, likeliest {np.mean(likeliest[name]):.3f}")
+    results["nearest"] = float(np.mean(nearest))
+    print(f"those of the structure of the most similar elements: {np.mean(nearest):.3f}")
     results["sites"] = site_shares(dataset)
     for name, found in results["sites"].items():
         shares = ", ".join(f"{100 * share:.0f} %" for share in found["free"])

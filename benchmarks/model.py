@@ -26,19 +26,16 @@ from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
 from jaxcrystal.evaluation.reconstruction import reconstruct
-from jaxcrystal.evaluation.targets import Given, Targets, choose
+from jaxcrystal.evaluation.targets import MODES, Targets, choose
 from jaxcrystal.model import load_model
 from jaxcrystal.reports.figures import PAPER
 from jaxcrystal.requests.like import draw_orders
-from jaxcrystal.requests.orders import SiteMode
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.writers import write_samples
 
 #: As in the paper: neither triclinic nor monoclinic structures.
 _MIN_SPACE_GROUP = 16
-
-MODES: dict[Given, SiteMode] = {"free": "free", "drawn": "auto", "letters": "given"}
 
 
 def table_1(metrics: dict[str, Any]) -> dict[str, float]:
@@ -67,7 +64,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--count", type=int, default=1000, help="samples for each kind of --given; 0: none")
     parser.add_argument("--reconstruct", type=int, default=200, help="targets; 0: none")
-    parser.add_argument("--given", nargs="+", choices=tuple(MODES), default=list(MODES))
+    parser.add_argument("--given", nargs="+", choices=tuple(MODES), default=["free", "drawn", "letters"])
     parser.add_argument("--samples-per-target", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)

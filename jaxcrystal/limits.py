@@ -5,6 +5,7 @@ A setting of a configuration carries its bounds in its type, `Annotated[int, Wit
 bound stands here where both need it, or where it says what a machine can hold.
 """
 
+import os
 from datetime import date, time
 from reprlib import Repr
 from typing import Any, NamedTuple, TypeAlias
@@ -62,7 +63,13 @@ class Named(NamedTuple):
             return next(filter(None, map(self.refusal, value)), None)
         if not str(value).strip() and not self.optional:
             return "is empty"
-        return f"is {shown(value)}: no name has the character NUL" if "\0" in str(value) else None
+        if "\0" in str(value):
+            return f"is {shown(value)}: no name has the character NUL"
+        try:
+            os.fsencode(str(value))
+        except UnicodeEncodeError:
+            return f"is {shown(value)}: no name has halves of characters"
+        return None
 
 
 #: What bounds can be.

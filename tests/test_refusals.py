@@ -66,6 +66,8 @@ def refused(capsys, monkeypatch):
         ([*SITES, "--model", ""], "--model is empty"),
         ([*SITES, "--out", ""], "--out is empty"),
         ([*SITES, "--out", "a\0b"], "--out"),
+        ([*SITES, "--out", "\ud800"], "--out"),
+        (["reconstruct", "--targets", "x.npz", "--out", "\ud800"], "--out"),
         (["--like", ""], "--like is empty"),
         (["--like", "a\0b"], "--like"),
         (["--like", LONG], "File name too long"),
@@ -87,7 +89,9 @@ def refused(capsys, monkeypatch):
         ([*SITES, "--max-atoms", "4"], "--max-atoms goes with --formula"),
         ([*SITES, "--at-most", "4"], "--at-most goes with --formula"),
         ([*SITES, "--max-sites", "4"], "--max-sites goes with --formula and --chemical-system"),
-        ([*FORMULA, "--letters", "auto"], "--letters goes with --sites, --chemical-system and --like"),
+        ([*FORMULA, "--letters", "ranked"], "--letters ranked goes with --sites: those of --formula are"),
+        ([*FORMULA, "--letters", "free"], "--letters free goes with --sites"),
+        ([*FORMULA, "--letters", "given"], "--letters given goes with --like"),
     ],
 )
 def test_values(refused, arguments, message) -> None:
@@ -171,7 +175,10 @@ def test_values_of_other_commands(refused, arguments, message, tmp_path, monkeyp
         ),
         ('chemical_system = "Na-Cl"\nformula_units = [1]', "--formula-units goes with --formula"),
         ('formula = "NaCl"\nsites_per_element = [1]', "--sites-per-element goes with --chemical-system"),
-        ('formula = "NaCl"\nletters = "auto"', "--letters goes with --sites, --chemical-system and --like"),
+        (
+            'space_group = 1\nwyckoff = {Na = "a"}\nletters = "auto"',
+            "--letters goes with --sites, --chemical-system, --like and",
+        ),
         ('like = "aflow"\nspace_group = 3', "--space-group does not go with --like"),
     ],
 )

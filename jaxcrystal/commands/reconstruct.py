@@ -68,10 +68,11 @@ def add(commands: Commands) -> None:
         "--given",
         "--contract",  # its name before
         nargs="+",
-        choices=("letters", "free", "drawn"),
+        choices=("letters", "free", "drawn", "ranked", "nearest"),
         default=["letters", "free"],
         help="what is given beside the group and elements. letters: the Wyckoff letters; free: the number "
-        "of sites of each element, which move freely; drawn: the same, on letters that like elements have",
+        "of sites of each element, which move freely; drawn: the same, on letters that like elements have; "
+        "ranked, nearest: the same, on letters as `jaxcrystal sample --letters` has them",
     )
     add_number(what, "--max-targets", COUNT, help="at most so many, drawn by --seed (default: all)")
     add_number(what, "--max-sites", COUNT, help="only targets of at most so many inequivalent sites")

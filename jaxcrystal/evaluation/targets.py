@@ -5,6 +5,8 @@ What is given decides how hard the task is, so figures of two kinds never share 
     letters   group and Wyckoff letters, as DiffCSP++ and its like
     free      group and number of sites, sites free: the paper's
     drawn     group and number of sites, letters drawn as like elements have them
+    ranked    the same, letters dealt in proportion to these chances, the likeliest first
+    nearest   the same, letters of the structure in the training data whose elements are most alike
 """
 
 from dataclasses import dataclass
@@ -30,9 +32,13 @@ from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-Given = Literal["letters", "free", "drawn"]
+Given = Literal["letters", "free", "drawn", "ranked", "nearest"]
 GIVEN: tuple[Given, ...] = get_args(Given)
-_MODES: dict[Given, SiteMode] = {"letters": "given", "free": "free", "drawn": "auto"}
+#: How sites are ordered where that is given.
+MODES: dict[Given, SiteMode] = {
+    **{"letters": "given", "free": "free", "drawn": "auto"},
+    **{"ranked": "ranked", "nearest": "nearest"},
+}
 
 
 def load_targets(source: str | Path, folder: Path, processes: int | None = None) -> Dataset:
@@ -139,7 +145,7 @@ class Targets:
         for row in range(len(dataset)):
             group, sites = int(dataset.space_group[row]), dataset.sites(row)
             names = [wyckoff_positions(group)[letter].letter for letter in dataset.letters[sites]]
-            for given, mode in _MODES.items():
+            for given, mode in MODES.items():
                 orders[given].append(order_like(dataset, row, mode))
             letters.append(orders["letters"][-1].wyckoff)
             free_coords.append(internal_coords_of(group, names))

@@ -6,6 +6,7 @@ elements that are like those asked for count more than others: an anion is rarel
 a cation was.
 """
 
+import heapq
 import json
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ _PRIOR_SITES = 1.0
 _BLIND_SHARE = 0.1
 #: Elements of equal standing that can be swapped in more ways than this are not told apart.
 MAX_SWAPS = 5040
+#: Structures that assignments are dealt out to; then they are dealt out again in the same order.
+_DEALT = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ class LetterFrequencies:
     _chances: dict[tuple[int, tuple[int, ...], tuple[int, ...]], dict[Assignment, float]] = field(
         default_factory=dict, init=False, repr=False
     )
+    _nearest: dict[Any, Assignment | None] = field(default_factory=dict, init=False, repr=False)
+    _dealt: dict[Any, "_Deal"] = field(default_factory=dict, init=False, repr=False)
     _site_weights: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
     _options: dict[Any, tuple[list[Assignment], np.ndarray]] = field(
         default_factory=dict, init=False, repr=False
@@ -122,16 +127,48 @@ class LetterFrequencies:
         """
         key = space_group, tuple(counts), tuple(elements)
         if key not in self._chances:
-            patterns = self.assignments.get(space_group, {}).get(tuple(sorted(counts)), {})
-            shares = Shares[Assignment](elements)
-            for pattern, number in patterns.items():
-                ways = [*swaps([len(letters) for letters in pattern], counts)]
-                assignments = [tuple(pattern[part] for part in way) for way in ways]
-                shares.add(assignments, ways, number, self.elements_of(space_group, pattern))
-            found = shares.of_each()
+            found = self._shares(*key).of_each()
             total = sum(found.values())
             self._chances[key] = {assignment: share / total for assignment, share in found.items()}
         return self._chances[key]
+
+    def nearest(self, space_group: int, counts: Sequence[int], elements: Sequence[int]) -> Assignment | None:
+        """Returns the letters of the structure whose elements are most alike; None where there is none.
+
+        Args: see `chances`.
+        """
+        key = space_group, tuple(counts), tuple(elements)
+        if key not in self._nearest:
+            self._nearest[key] = self._shares(*key).nearest()
+        return self._nearest[key]
+
+    def deal(
+        self, number: int, space_group: int, counts: Sequence[int], elements: Sequence[int] = ()
+    ) -> Assignment | None:
+        """Returns the letters of structure `number`, counted from 0, where they are dealt by their `chances`.
+
+        The likeliest come first, and any first structures have letters as nearly in proportion to the
+        chances as can be (the method of Sainte-Laguë, by which seats of parliaments are shared out).
+        None where the data has no such structure.
+
+        Args: see `chances`.
+        """
+        key = space_group, tuple(counts), tuple(elements)
+        if key not in self._dealt:
+            self._dealt[key] = _Deal(self.chances(*key))
+        return self._dealt[key].at(number)
+
+    def _shares(
+        self, space_group: int, counts: Sequence[int], elements: Sequence[int]
+    ) -> "Shares[Assignment]":
+        """Returns the structures of a group with these counts, shared among their assignments."""
+        patterns = self.assignments.get(space_group, {}).get(tuple(sorted(counts)), {})
+        shares = Shares[Assignment](elements)
+        for pattern, number in patterns.items():
+            ways = [*swaps([len(letters) for letters in pattern], counts)]
+            assignments = [tuple(pattern[part] for part in way) for way in ways]
+            shares.add(assignments, ways, number, self.elements_of(space_group, pattern))
+        return shares
 
     def structures(self, space_group: int) -> int:
         """Returns how many structures of a group were counted."""
@@ -218,6 +255,29 @@ class LetterFrequencies:
         return tuple(tuple(sorted(letters[end - size : end])) for end, size in zip(ends, counts, strict=True))
 
 
+class _Deal:
+    """Assignments in the order in which they are dealt out, each in proportion to its chance."""
+
+    def __init__(self, chances: Mapping[Assignment, float]) -> None:
+        self._options = [*chances]
+        self._chances = [*chances.values()]
+        # By chance over 2 n + 1, of the n structures that an assignment has.
+        self._next = [(-chance, place, 0) for place, chance in enumerate(self._chances)]
+        heapq.heapify(self._next)
+        self._order: list[int] = []
+
+    def at(self, number: int) -> Assignment | None:
+        if not self._options:
+            return None
+        number %= _DEALT
+        while len(self._order) <= number:
+            _, place, dealt = self._next[0]
+            self._order.append(place)
+            chance = -self._chances[place] / (2 * dealt + 3)
+            heapq.heapreplace(self._next, (chance, place, dealt + 1))
+        return self._options[self._order[number]]
+
+
 def prior_weights(space_group: int) -> Float[np.ndarray, " letters"]:
     """Returns the chance of a site to be on each Wyckoff position of a group of which nothing is known.
 
@@ -276,6 +336,17 @@ class Shares(Generic[Key]):
         }
         scale = (1.0 - _BLIND_SHARE) * sum(self._equal.values()) / sum(alike.values())
         return {key: _BLIND_SHARE * share + scale * alike.get(key, 0.0) for key, share in self._equal.items()}
+
+    def nearest(self) -> Key | None:
+        """Returns the assignment of the structure whose elements are most alike; None where there is none.
+
+        Of several that are as near, the one of most structures.
+        """
+        found = {
+            key: (max((float(logs.max()) for logs in self._alike.get(key, ())), default=-np.inf), share)
+            for key, share in self._equal.items()
+        }
+        return max(found, key=found.__getitem__, default=None)
 
 
 def swaps(sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, ...]]:

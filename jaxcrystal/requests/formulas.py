@@ -22,7 +22,7 @@ from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_groups
 from jaxcrystal.requests.formula_plan import formula_units as _units
 from jaxcrystal.requests.orders import make_order
-from jaxcrystal.requests.ranking import Ranked, Ranking
+from jaxcrystal.requests.ranking import Ranked, Ranking, nearest_assignment
 from jaxcrystal.symmetry.subspaces import internal_coords_of
 from jaxcrystal.symmetry.symbols import space_group_number
 
@@ -106,6 +106,7 @@ def plan_formula(
     max_sites: int = BUCKETS[-1],
     max_atoms: int = MAX_ATOMS,
     at_most: int | None = None,
+    nearest: bool = False,
 ) -> FormulaPlan:
     """Spreads structures over the likeliest assignments that give exactly a formula.
 
@@ -128,10 +129,12 @@ def plan_formula(
       max_sites: inequivalent sites of all elements, at most the largest bucket.
       max_atoms: atoms in the primitive cell.
       at_most: structures of one assignment; None for any number.
+      nearest: all on one assignment, that of the structure of the data whose elements are most alike.
 
     Raises:
       RequestError: nothing to read in the formula, no such group, numbers below
-        1, no assignment at all, or fewer than `count` structures at `at_most` for each.
+        1, no assignment at all, fewer than `count` structures at `at_most` for each, or no structure in
+        the data that is alike.
     """
     parsed = parse_formula(formula)
     units = tuple(dict.fromkeys(formula_units))
@@ -163,7 +166,10 @@ def plan_formula(
             f"no assignment of Wyckoff positions gives {name} in {looked}: "
             + _what_would_help(composition, groups, max_sites, max_atoms)
         )
-    best = list(islice(ranking, min(count, MOST_ASSIGNMENTS)))
+    if nearest:
+        best = [_nearest(name, ranking, composition, frequencies, max_sites, elements)]
+    else:
+        best = list(islice(ranking, min(count, MOST_ASSIGNMENTS)))
     counts = spread(np.array([ranked.weight for ranked in best]), count, at_most)
     rows = [
         _planned(ranked, elements, size, ranking.total, number)
@@ -172,6 +178,26 @@ def plan_formula(
     ]
     skipped = tuple(n for n in units if n not in fitting)
     return FormulaPlan(name, tuple(rows), ranking.number, groups, fitting, skipped, max_atoms)
+
+
+def _nearest(
+    name: str,
+    ranking: Ranking,
+    composition: Sequence[int],
+    frequencies: LetterFrequencies,
+    max_sites: int,
+    elements: Sequence[str],
+) -> Ranked:
+    """Returns the assignment of the structure of the data that gives the formula and is most alike."""
+    groups, units = (tuple(dict.fromkeys(column)) for column in zip(*ranking.numbers, strict=True))
+    numbers = [atomic_number(symbol) for symbol in elements]
+    found = nearest_assignment(groups, units, composition, frequencies, max_sites, numbers)
+    if found is None:
+        raise RequestError(
+            f"no structure of the training data has letters that give {name}: leave letters nearest out"
+        )
+    group, n, assignment, number = found
+    return Ranked(group, n, assignment, ranking.weight(group, n, assignment)[0], number)
 
 
 def spread(weights: np.ndarray, count: int, at_most: int | None = None) -> np.ndarray:

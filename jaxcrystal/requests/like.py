@@ -24,8 +24,7 @@ def order_like(dataset: Dataset, row: int, mode: SiteMode) -> Order:
     Args:
       dataset: prepared.
       row: which structure; of no more sites than the sampler holds.
-      mode: `given`, with its Wyckoff letters; `auto` or `free`, with the number of sites of
-        each element only.
+      mode: `given`, with its Wyckoff letters; others, with the number of sites of each element only.
     """
     group, sites = int(dataset.space_group[row]), dataset.sites(row)
     positions = wyckoff_positions(group)

@@ -19,8 +19,11 @@ from jaxcrystal.limits import shown
 from jaxcrystal.symmetry.symbols import is_our_setting, our_setting, space_group_number
 from jaxcrystal.symmetry.wyckoff import wyckoff_position
 
-#: Letters drawn as like elements have them, all sites free, or on given letters.
-SiteMode = Literal["auto", "free", "given"]
+#: Letters drawn as like elements have them, dealt in proportion to these chances, those of the structure
+#: of most similar elements; all sites free; or on given letters.
+SiteMode = Literal["auto", "ranked", "nearest", "free", "given"]
+#: Those of sites that are only counted.
+COUNTED: tuple[SiteMode, ...] = ("auto", "ranked", "nearest", "free")
 #: In ASCII: Python's `int` reads digits of other scripts too. Nothing that is listed has more digits.
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _log = logging.getLogger(__name__)
@@ -35,7 +38,9 @@ class Order:
       elements: atomic numbers, ascending.
       counts: inequivalent sites of each element.
       mode: `given`, the sites are on `letters`; `auto`, letters are drawn as
-        like elements have them in the model's training data; `free`, sites move in three dimensions.
+        like elements have them in the model's training data; `ranked`, they are dealt in proportion to
+        the same chances, the likeliest first; `nearest`, those of the structure there whose elements are
+        most alike; `free`, sites move in three dimensions.
       letters: of each element's sites; empty unless `given`.
     """
 
@@ -80,10 +85,14 @@ class Order:
         """Returns the letter of every site of structure `number`; None if the sites are free."""
         if self.mode == "free":
             return None
-        letters = self.letters
-        if self.mode == "auto":
+        letters, what = self.letters, (self.space_group, self.counts, self.elements)
+        if self.mode == "ranked":
+            letters = frequencies.deal(number, *what) or ()
+        elif self.mode == "nearest":
+            letters = frequencies.nearest(*what) or ()
+        if not letters:  # also where the data has no such structure
             rng = np.random.default_rng([seed, self.hash, number])
-            letters = frequencies.draw(rng, self.space_group, self.counts, self.elements)
+            letters = frequencies.draw(rng, *what)
         return tuple(letter for of_element in letters for letter in of_element)
 
 
@@ -96,14 +105,17 @@ def make_order(
       space_group: number or Hermann-Mauguin symbol.
       sites: element symbol -> number of inequivalent sites, or -> Wyckoff letters, one a
         site (`{"Ba": "a", "O": "cd"}`).
-      letters: `auto` or `free`, which goes with numbers of sites only.
+      letters: see `Order.mode`; all but `auto` go with numbers of sites only.
 
     Raises:
       RequestError: with what is wrong and what was expected, in one line.
     """
     group = space_group_number(space_group)
-    if letters not in ("auto", "free"):
-        raise RequestError(f"letters is {shown(letters)}; expected auto or free")
+    mode: SiteMode | None = next((mode for mode in COUNTED if mode == letters), None)
+    if mode is None:
+        raise RequestError(
+            f"letters is {shown(letters)}; expected {', '.join(COUNTED[:-1])} or {COUNTED[-1]}"
+        )
     if not sites:
         raise RequestError("no sites given: expected elements with their sites, such as Ba=1,Ti=1,O=2")
     given = [isinstance(value, str) for value in sites.values()]
@@ -113,8 +125,10 @@ def make_order(
     ordered = sorted(((atomic_number(symbol), value) for symbol, value in sites.items()), key=lambda x: x[0])
     elements = tuple(number for number, _ in ordered)
     if all(given):
-        if letters == "free":
-            raise RequestError("letters is free, and letters are given: give numbers of sites, such as Ba=1")
+        if mode != "auto":
+            raise RequestError(
+                f"letters is {mode}, and letters are given: give numbers of sites, such as Ba=1"
+            )
         assignment = tuple(tuple(sorted(str(value))) for _, value in ordered)
         counts = tuple(len(of_element) for of_element in assignment)
     else:
@@ -130,7 +144,7 @@ def make_order(
     if all(given):
         _check_letters(group, assignment)
         return Order(group, elements, counts, "given", assignment)
-    return Order(group, elements, counts, "free" if letters == "free" else "auto")
+    return Order(group, elements, counts, mode)
 
 
 def parse_space_groups(text: str) -> tuple[int, ...]:

@@ -97,9 +97,12 @@ def make_pool(requests: Sequence[Request], frequencies: LetterFrequencies, seed:
 
 def _of_order(order: Order, count: int, frequencies: LetterFrequencies, seed: int) -> dict[Order, float]:
     """Returns the assignments of an order with the crystals of each, `count` in all."""
-    if order.mode != "auto":
+    if order.mode in ("free", "given"):
         return {order: float(count)}
-    chances: Mapping[Assignment, float] = frequencies.chances(order.space_group, order.counts, order.elements)
+    what = order.space_group, order.counts, order.elements
+    chances: Mapping[Assignment, float] = frequencies.chances(*what)
+    if chances and order.mode == "nearest":
+        chances = {frequencies.nearest(*what) or next(iter(chances)): 1.0}
     if not chances:  # the data has no such structure, and letters are drawn site by site
         rng = np.random.default_rng([seed, order.hash])
         draws = min(count, _DRAWS)
@@ -125,11 +128,12 @@ def _of_formula(request: Request, frequencies: LetterFrequencies) -> dict[Order,
             max_sites=request.max_sites,
             max_atoms=request.max_atoms,
             at_most=at_most,
+            nearest=request.letters == "nearest",
         )
 
     plan = planned(request.count, None)
     most = min(request.count, plan.number, MOST_ASSIGNMENTS)
-    if len(plan.rows) < most:
+    if len(plan.rows) < most and request.letters != "nearest":
         plan = planned(most, 1)
     total = sum(row.weight for row in plan.rows)
     return {row.order: request.count * row.weight / total for row in plan.rows}

@@ -191,8 +191,46 @@ def seen_assignments(
       See `Seen`; assignments have the elements in the order of the formula. Patterns that fit in
       more than `frequencies.MAX_SWAPS` ways are left out.
     """
-    shares = Shares[tuple[int, int, Assignment]](elements)
-    numbers: dict[tuple[int, int, Assignment], int] = {}
+    shares, numbers = _shares(space_groups, units, formula, frequencies, max_sites, elements)
+    seen: Seen = defaultdict(dict)
+    for (group, n, assignment), share in shares.of_each().items():
+        seen[group, n][assignment] = share, numbers[group, n, assignment]
+    return dict(seen)
+
+
+def nearest_assignment(
+    space_groups: Iterable[int],
+    units: Sequence[int],
+    formula: Sequence[int],
+    frequencies: LetterFrequencies,
+    max_sites: int,
+    elements: Sequence[int],
+) -> tuple[int, int, Assignment, int] | None:
+    """Finds the structure of the data that gives a formula and whose elements are most alike.
+
+    Args: see `seen_assignments`.
+    Returns:
+      Its group, formula units, assignment, and the structures of this pattern; None: there is none.
+    """
+    shares, numbers = _shares(space_groups, units, formula, frequencies, max_sites, elements)
+    found = shares.nearest()
+    return None if found is None else (*found, numbers[found])
+
+
+#: (group, formula units, assignment).
+_Pattern = tuple[int, int, Assignment]
+
+
+def _shares(
+    space_groups: Iterable[int],
+    units: Sequence[int],
+    formula: Sequence[int],
+    frequencies: LetterFrequencies,
+    max_sites: int,
+    elements: Sequence[int],
+) -> tuple[Shares[_Pattern], dict[_Pattern, int]]:
+    """Returns the structures that give a formula, shared among assignments, and those of each pattern."""
+    shares, numbers = Shares[_Pattern](elements), dict[_Pattern, int]()
     for group in space_groups:
         sizes = {p.letter: int(p.site_ops.sum()) for p in wyckoff_positions(group)}
         for counts, patterns in frequencies.assignments.get(group, {}).items():
@@ -208,7 +246,4 @@ def seen_assignments(
                 keys = [(group, n, tuple(pattern[part] for part in way)) for way in ways]
                 shares.add(keys, ways, number, frequencies.elements_of(group, pattern))
                 numbers |= dict.fromkeys(keys, number)
-    seen: Seen = defaultdict(dict)
-    for (group, n, assignment), share in shares.of_each().items():
-        seen[group, n][assignment] = share, numbers[group, n, assignment]
-    return dict(seen)
+    return shares, numbers

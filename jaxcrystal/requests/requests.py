@@ -17,13 +17,15 @@ from jaxcrystal.errors import RequestError
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.limits import ATOMS, COUNT, MOST_ORDERS, NAME, SITES, shown
 from jaxcrystal.requests.formulas import ANY_GROUP, FORMULA_UNITS, MAX_ATOMS, plan_formula
-from jaxcrystal.requests.orders import Order, make_order, parse_space_groups
+from jaxcrystal.requests.orders import COUNTED, Order, make_order, parse_space_groups
 
 #: Words for sets of groups: every one, or those most frequent in the training data.
 ANY, COMMON = "any", "common"
 NUM_COMMON = 32
 #: Rows of a plan that are shown.
 _MAX_ROWS = 1000
+#: What letters may be.
+LETTERS = (*COUNTED, "given")
 _KINDS = ("sites", "wyckoff", "formula", "chemical_system", "like")
 
 
@@ -46,7 +48,8 @@ class Request:
       max_sites: of a formula, inequivalent ones; of a chemical system too.
       max_atoms: of a formula, in the primitive cell.
       at_most: structures of one assignment of letters to a formula.
-      letters: `auto`, `free` or (with `like`) `given`.
+      letters: see `orders.Order`; `given` goes with `like`, and with a formula `auto`, its likeliest
+        assignments, or `nearest`, that of the structure of most similar elements in the training data.
       count: for each group (and combination of sites); with a formula or `like`, in all.
     """
 
@@ -69,8 +72,10 @@ class Request:
         if len(given) != 1:
             listed = ", ".join(kind.replace("_", "-") for kind in _KINDS)
             raise RequestError(f"give one of {listed}; got {' and '.join(given) or 'none'}")
-        if self.letters not in ("auto", "free", "given"):
-            raise RequestError(f"letters is {shown(self.letters)}; expected auto, free or given")
+        if self.letters not in LETTERS:
+            raise RequestError(
+                f"letters is {shown(self.letters)}; expected {', '.join(LETTERS[:-1])} or {LETTERS[-1]}"
+            )
         if self.letters == "given" and self.like is None:
             raise RequestError(
                 "--letters given goes with --like: letters of your own are given with --wyckoff"
@@ -78,6 +83,8 @@ class Request:
         if self.letters == "free" and (self.wyckoff is not None or self.formula is not None):
             kind = "--wyckoff" if self.formula is None else "--formula"
             raise RequestError(f"--letters free goes with --sites: with {kind} sites are on letters")
+        if self.letters == "ranked" and self.formula is not None:
+            raise RequestError("--letters ranked goes with --sites: those of --formula are ranked anyway")
         if self.like is not None and self.space_group is not None:
             raise RequestError("--space-group does not go with --like: the structures of the file give it")
         if self.space_group is None and (self.sites is not None or self.wyckoff is not None):
@@ -170,6 +177,7 @@ def _orders(
             max_sites=request.max_sites,
             max_atoms=request.max_atoms,
             at_most=request.at_most,
+            nearest=request.letters == "nearest",
         )
         return plan.orders, plan.counts, [plan.describe(_MAX_ROWS)]
     orders = [*_orders_of_sites(request, groups)]
@@ -358,7 +366,7 @@ _GO_WITH = {
     "at_most": ("formula",),
     "max_sites": ("formula", "chemical_system"),
     "sites_per_element": ("chemical_system",),
-    "letters": ("sites", "chemical_system", "like"),
+    "letters": ("sites", "chemical_system", "like", "formula"),
 }
 _EXPECTED = {
     "space_group": "numbers or symbols, any or common",
@@ -369,7 +377,7 @@ _EXPECTED = {
     "like": "the name of a file",
     "sites_per_element": "whole numbers such as [1, 2]",
     "formula_units": "whole numbers such as [1, 2, 4]",
-    "letters": "auto, free or given",
+    "letters": "auto, ranked, nearest, free or given",
     **dict.fromkeys(("max_sites", "max_atoms", "at_most", "count"), "a whole number"),
 }
 #: Of the entries of a table.

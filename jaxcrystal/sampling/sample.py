@@ -85,7 +85,9 @@ def sample(
       seed: a structure is the same to the last bit at the same seed, whatever else is
         drawn with it and on however many devices, on one machine and with one batch size.
       letters: for numbers of sites: `auto` draws Wyckoff letters as similar elements have them in
-        the training data, `free` lets every site move in three dimensions.
+        the training data, `ranked` deals them in proportion to the same chances, the likeliest first,
+        `nearest` takes those of the structure there whose elements are most alike, `free` lets every
+        site move in three dimensions.
       steps_per_level: Langevin steps at each noise level, in place of the preset's.
       best_of: chains begun for each crystal, of which the likeliest is kept, in place of the preset's.
       preset: how much to spend on each crystal: `fast`, `default`, `thorough` or `paper`; see
@@ -121,6 +123,7 @@ def sample_formula(
     formula_units: Sequence[int] = FORMULA_UNITS,
     max_atoms: int = MAX_ATOMS,
     at_most: int | None = None,
+    letters: str = "auto",
     model: Model | str | Path | None = None,
     seed: int = 0,
     best_of: int | None = None,
@@ -140,6 +143,7 @@ def sample_formula(
     formula_units: Sequence[int] = FORMULA_UNITS,
     max_atoms: int = MAX_ATOMS,
     at_most: int | None = None,
+    letters: str = "auto",
     model: Model | str | Path | None = None,
     seed: int = 0,
     best_of: int | None = None,
@@ -158,6 +162,7 @@ def sample_formula(
     formula_units: Sequence[int] = FORMULA_UNITS,
     max_atoms: int = MAX_ATOMS,
     at_most: int | None = None,
+    letters: str = "auto",
     model: Model | str | Path | None = None,
     seed: int = 0,
     best_of: int | None = None,
@@ -178,6 +183,8 @@ def sample_formula(
       formula_units: in the primitive cell.
       max_atoms: in the primitive cell.
       at_most: structures of one assignment of letters; None for any number.
+      letters: `nearest`: all on the letters, in any of the groups, of the structure in the training data
+        whose elements are most alike.
       model: see `sample`, as for the rest.
       seed: of the draw.
       best_of, preset, config: see `sample`.
@@ -197,6 +204,7 @@ def sample_formula(
         formula_units=tuple(formula_units),
         max_atoms=max_atoms,
         at_most=at_most,
+        letters=letters,
         count=count,
     )
     plan = make_plan([request], model.letters, seed)

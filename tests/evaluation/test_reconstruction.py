@@ -146,10 +146,11 @@ def test_targets_are_the_structures(targets) -> None:
 
 
 def test_what_is_given(targets) -> None:
-    assert GIVEN == ("letters", "free", "drawn")
+    assert GIVEN == ("letters", "free", "drawn", "ranked", "nearest")
     for row in range(len(targets)):
-        letters, free, drawn = (targets.orders[given][row] for given in GIVEN)
+        letters, free, drawn, ranked, nearest = (targets.orders[given][row] for given in GIVEN)
         assert (letters.mode, free.mode, drawn.mode) == ("given", "free", "auto")
+        assert (ranked.mode, nearest.mode) == ("ranked", "nearest")
         assert letters.letters
         assert not free.letters
         assert not drawn.letters

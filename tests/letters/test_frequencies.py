@@ -15,6 +15,15 @@ from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.letters.legal import is_legal
 
 EMPTY = LetterFrequencies({})
+#: Nine perovskites, and one with the cations on each other's position.
+PEROVSKITES = {
+    221: {
+        (1, 1, 1): {
+            (("a",), ("b",), ("c",)): [(56, 22, 8), (38, 22, 8), (20, 22, 8)] * 3,
+            (("b",), ("a",), ("c",)): [(3, 74, 8)],
+        }
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +131,36 @@ def test_like_elements_take_like_letters():
     assert Counter(drawn)[assignment] > 40
     # Elements like none in the data: the nearest decide.
     assert max(table.chances(221, counts, (2, 10, 18)).values()) > 1 / 6
+
+
+def test_letters_are_dealt_in_proportion_the_likeliest_first():
+    """Rare ones wait until half of one is theirs, which in the long run makes no odds."""
+    table = LetterFrequencies.of_elements(PEROVSKITES)
+    for elements in ([56, 22, 8], [8, 56, 22]):
+        chances = table.chances(221, [1, 1, 1], elements)
+        dealt = [table.deal(number, 221, [1, 1, 1], elements) for number in range(1000)]
+        assert dealt[0] == max(chances, key=chances.__getitem__)
+        for number in (1, 2, 3, 7, 50, 1000):
+            had = Counter(dealt[:number])
+            rare = [abs(had[a] - number * chance) for a, chance in chances.items() if chance < 0.5]
+            assert len(rare) == 5
+            assert max(rare) < 1
+        assert [table.deal(number, 221, [1, 1, 1], elements) for number in (999, 3)] == [dealt[999], dealt[3]]
+    assert table.deal(10**12, 221, [1, 1, 1], [56, 22, 8]) in chances
+    assert table.deal(0, 221, [2, 1, 1], [56, 22, 8]) is None
+    assert EMPTY.deal(5, 62, [1]) is None
+
+
+def test_the_nearest_structure_has_the_most_similar_elements():
+    """However rare it is; of those of the same elements, the more frequent."""
+    table = LetterFrequencies.of_elements(PEROVSKITES)
+    other = (("b",), ("a",), ("c",))
+    assert table.nearest(221, [1, 1, 1], [56, 22, 8]) == (("a",), ("b",), ("c",))
+    assert table.nearest(221, [1, 1, 1], [3, 74, 8]) == other  # one structure of Li, W and O in ten
+    assert table.nearest(221, [1, 1, 1], [8, 3, 74]) == (("c",), ("b",), ("a",))
+    assert table.nearest(221, [2, 1, 1], [56, 22, 8]) is None
+    twice = {225: {(1, 1): {(("a",), ("b",)): [(11, 17)], (("a",), ("c",)): [(11, 17), (11, 17)]}}}
+    assert LetterFrequencies.of_elements(twice).nearest(225, [1, 1], [11, 17]) == (("a",), ("c",))
 
 
 def test_too_many_elements_to_swap():

@@ -280,6 +280,24 @@ def test_wrong_requests(changes, message) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_the_nearest_structure_gives_a_plan_of_one_assignment(bundled) -> None:
+    """In whichever group it is; none where the data has no structure of these proportions."""
+    seen = {
+        216: {(1, 1): {(("a",), ("c",)): [(30, 16)] * 2}},
+        225: {(1, 1): {(("a",), ("b",)): [(11, 17), (12, 8), (20, 8)]}},
+    }
+    table = LetterFrequencies.of_elements(seen)
+    for formula, text, number in (("CdTe", "216 Cd=a,Te=c given", 2), ("SrO", "225 O=b,Sr=a given", 3)):
+        (row,) = plan_formula(formula, ANY_GROUP, 7, table, nearest=True).rows
+        assert (row.order.text, row.count, row.seen, row.units) == (text, 7, number, 1)
+        (other,) = plan_formula(formula, [225], 7, table, nearest=True).rows
+        assert other.order.space_group == 225
+    (row,) = plan_formula("Sr2Ti2O6", ANY_GROUP, 3, bundled, nearest=True).rows
+    assert atoms_in_primitive_cell(row.order) == {"Sr": row.units, "Ti": row.units, "O": 3 * row.units}
+    with pytest.raises(RequestError, match="no structure of the training data has letters that give NaCl2"):
+        plan_formula("NaCl2", ANY_GROUP, 7, table, nearest=True)
+
+
 def test_plans_without_data() -> None:
     plan = plan_formula("NaCl", (221, 225), 20, EMPTY)
     assert sum(plan.counts) == 20

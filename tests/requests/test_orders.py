@@ -72,6 +72,23 @@ def test_drawn_letters_depend_on_seed_order_and_number_only() -> None:
     assert make_order(62, {"Ba": 2}, "free").draw_letters(frequencies, 7, 0) is None
 
 
+def test_dealt_and_nearest_letters_do_not_depend_on_the_seed() -> None:
+    """But where the data has no such structure they are drawn."""
+    seen = {225: {(1, 1): {(("a",), ("b",)): [(11, 17)] * 3, (("a",), ("c",)): [(19, 35)] * 2}}}
+    frequencies = LetterFrequencies.of_elements(seen)
+    ranked, nearest = (make_order(225, {"Na": 1, "Cl": 1}, mode) for mode in ("ranked", "nearest"))
+    dealt = [ranked.draw_letters(frequencies, 7, number) for number in range(200)]
+    assert dealt == [ranked.draw_letters(frequencies, 8, number) for number in range(200)]
+    assert dealt[0] == ("a", "b")
+    assert len(set(dealt)) == 4
+    near = make_order(225, {"K": 1, "Br": 1}, "nearest")
+    assert {near.draw_letters(frequencies, 7, number) for number in range(5)} == {("a", "c")}
+    assert {nearest.draw_letters(frequencies, 7, number) for number in range(5)} == {("a", "b")}
+    for mode in ("ranked", "nearest"):
+        unseen = make_order(62, {"Ba": 2, "O": 3}, mode)
+        assert len({unseen.draw_letters(frequencies, seed, 0) for seed in range(9)}) > 1
+
+
 def test_parsing() -> None:
     assert parse_space_groups("221, Pm-3m,P6_3/mmc") == (221, 194)
     assert parse_sites(" Ba=1,Ti = 1,O=2") == {"Ba": 1, "Ti": 1, "O": 2}
@@ -174,7 +191,7 @@ def test_positions_with_free_coordinates_can_be_used_twice() -> None:
 
 
 def test_unknown_way_of_letters() -> None:
-    with pytest.raises(RequestError, match="expected auto or free"):
+    with pytest.raises(RequestError, match="expected auto, ranked, nearest or free"):
         make_order(221, {"Ba": 1}, "loose")
 
 

@@ -43,6 +43,17 @@ def test_letters_of_the_data_by_their_chances() -> None:
     assert pool.weights.tolist() == sorted(pool.weights.tolist(), reverse=True)
 
 
+def test_the_nearest_letters_are_the_only_ones() -> None:
+    seen = {216: {(1, 1): {(("a",), ("b",)): [(11, 17)] * 3, (("a",), ("c",)): [(30, 16)]}}}
+    table = LetterFrequencies.of_elements(seen)
+    for request in ({"sites": {"Cd": 1, "S": 1}, "space_group": 216}, {"formula": "CdS"}):
+        pool = make_pool([make_request({**request, "letters": "nearest", "count": 12})], table)
+        assert [order.text for order in pool.orders] == ["216 S=c,Cd=a given"]
+        assert pool.weights.tolist() == [12.0]
+    ranked = make_request({"sites": {"Cd": 1, "S": 1}, "space_group": 216, "letters": "ranked"})
+    assert len(make_pool([ranked], table).orders) == 4
+
+
 def test_letters_of_no_data_are_drawn() -> None:
     request = make_request({"sites": {"Cu": 1, "Au": 1}, "space_group": 225, "count": 12})
     pool = make_pool([request], LETTERS, seed=3)

@@ -109,7 +109,10 @@ def test_numbers() -> None:
         ({"sites": {"Na": 1}, "space_group": 221, "count": -3}, "--count is -3"),
         ({"formula": "NaCl", "at_most": 0}, "--at-most is 0"),
         ({"formula": "NaCl", "letters": "free"}, "with --formula sites are on letters"),
-        ({"sites": {"Na": 1}, "space_group": 221, "letters": "loose"}, "expected auto, free or given"),
+        (
+            {"sites": {"Na": 1}, "space_group": 221, "letters": "loose"},
+            "expected auto, ranked, nearest, free or given",
+        ),
     ],
 )
 def test_requests_that_make_no_sense(request_, message) -> None:
