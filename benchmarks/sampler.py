@@ -115,14 +115,14 @@ def time_parts(
         print(f"  {part:14s} {timing.per(batch):32s} a structure; compiled in {timing.compile:.1f} s")
     share = timings["network"].flops / timings["network"].median / rate
     print(f"  the network reaches {100 * share:.0f} % of the matrix-product rate")
-    train_share = timings["training_step"].flops / timings["training_step"].median / rate
-    print(f"  a training step reaches {100 * train_share:.0f} %")
+    step_share = timings["network"].flops / timings["langevin_step"].median / rate
+    print(f"  a Langevin step, with the network's operations alone, {100 * step_share:.0f} %")
     occupied = float(np.asarray(graphs.edges.mask).mean())
     print(f"  {100 * occupied:.0f} % of the edge slots hold a neighbour")
     sites = crystals.node_mask.sum()
     cut_share = float(np.asarray(graphs.globals.num_cut).sum() / sites)
     print(f"  the cut at K neighbours acts at {100 * cut_share:.1f} % of the sites")
-    shares = {"network_share": share, "training_share": train_share, "occupied_edges": occupied}
+    shares = {"network_share": share, "step_share": step_share, "occupied_edges": occupied}
     return timings | shares | {"cut_share": cut_share}
 
 

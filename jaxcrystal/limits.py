@@ -5,7 +5,7 @@ A setting of a configuration carries its bounds in its type, `Annotated[int, Wit
 bound stands here where both need it, or where it says what a machine can hold.
 """
 
-import os
+import re
 from datetime import date, time
 from reprlib import Repr
 from typing import Any, NamedTuple, TypeAlias
@@ -65,10 +65,9 @@ class Named(NamedTuple):
             return "is empty"
         if "\0" in str(value):
             return f"is {shown(value)}: no name has the character NUL"
-        try:
-            os.fsencode(str(value))
-        except UnicodeEncodeError:
-            return f"is {shown(value)}: no name has halves of characters"
+        # Those that stand for bytes which are no UTF-8, U+DC80 to U+DCFF, are in names of files.
+        if re.search("[\ud800-\udc7f\udd00-\udfff]", str(value)):
+            return f"is {shown(value)}: it is no valid Unicode (a lone surrogate)"
         return None
 
 

@@ -98,7 +98,8 @@ def changed_arrays(draw: st.DrawFn, content: dict[str, np.ndarray]) -> dict[str,
                     array.flat[place] = number if array.dtype.kind == "f" else np.float64(number).astype("i8")
                 arrays[name] = array
             case 2:
-                with np.errstate(all="ignore"):
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the imaginary part of what was made complex before
                     try:
                         arrays[name] = array.astype(draw(TYPES))
                     except (ValueError, TypeError):

@@ -122,12 +122,13 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--letters",
         choices=("auto", "ranked", "nearest", "free", "given"),
-        help="with --sites, --chemical-system and --like. auto (default): Wyckoff letters are drawn as like "
-        "elements have them in the training data, for this group and these counts, so that atoms stay on "
-        "them and the composition is exact; ranked: dealt in proportion to the same chances, the likeliest "
-        "first; nearest: those of the training structure whose elements are most alike, also with --formula, "
-        "in any group; free: every site moves freely and may fall on a special position, which decides the "
-        "composition; given: with --like, the letters of its structures",
+        help="auto (default): Wyckoff letters are drawn as like elements have them in the training data, for "
+        "this group and these counts, so that atoms stay on them and the composition is exact; ranked: dealt "
+        "in proportion to the same chances, the likeliest first; nearest: those of the training structure of "
+        "this group and these counts whose elements are most alike; free: every site moves freely and may "
+        "fall on a special position, which decides the composition; given: with --like, the letters of its "
+        "structures. With --formula auto or nearest: of the groups that are allowed, the letters of the "
+        "structure of the same proportions whose elements are most alike",
     )
     add_number(
         what,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.discovery.run import RelaxFolder
 from jaxcrystal.errors import DataError, one_line
-from jaxcrystal.io.text import open_text
+from jaxcrystal.io.text import TEXT_ERRORS, open_text
 from jaxcrystal.structures.folder import RUN_NAME, summary_rows
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _of_file(path: Path) -> tuple[list[Compound], Energies]:
             text = file.read()
         table = ".csv" in [suffix.lower() for suffix in path.suffixes]
         return _of_table(text) if table else _of_json(json.loads(text))
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+    except (*TEXT_ERRORS, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise DataError(f"cannot read energies of {path}: {one_line(error)}") from error
 
 

@@ -36,8 +36,11 @@ Given = Literal["letters", "free", "drawn", "ranked", "nearest"]
 GIVEN: tuple[Given, ...] = get_args(Given)
 #: How sites are ordered where that is given.
 MODES: dict[Given, SiteMode] = {
-    **{"letters": "given", "free": "free", "drawn": "auto"},
-    **{"ranked": "ranked", "nearest": "nearest"},
+    "letters": "given",
+    "free": "free",
+    "drawn": "auto",
+    "ranked": "ranked",
+    "nearest": "nearest",
 }
 
 

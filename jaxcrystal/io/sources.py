@@ -4,10 +4,8 @@ import csv
 import functools
 import json
 import logging
-import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from csv import Error as CsvError
 from dataclasses import dataclass, field
@@ -21,8 +19,8 @@ from jaxcrystal.io.documents import document_records
 from jaxcrystal.io.extxyz import split_frames
 from jaxcrystal.io.poscar import has_cell, split_poscars
 from jaxcrystal.io.records import Record, cif_records
-from jaxcrystal.io.tables import structure_column, table_records
-from jaxcrystal.io.text import COMPRESSED, as_text, clean, open_text, unpacked
+from jaxcrystal.io.tables import NoStructures, structure_column, table_records
+from jaxcrystal.io.text import COMPRESSED, TEXT_ERRORS, as_text, clean, open_text, unpacked
 
 KNOWN = (
     ".cif, .csv, .extxyz, .xyz, POSCAR, CONTCAR, .vasp, .json, .jsonl, each also with .gz, .bz2, .xz; "
@@ -35,10 +33,7 @@ _SUFFIXES = {
 _POSCAR = re.compile(r"(?:.*[^a-z])?(?:poscar|contcar)(?:[^a-z].*)?", re.IGNORECASE)
 #: What damaged files raise; a RuntimeError is that of zip archives with a password or a method of
 #: compression that is not known, and of JSON that is nested too deeply.
-_READ_ERRORS = (
-    OSError, EOFError, zlib.error, lzma.LZMAError, CsvError, ValueError, zipfile.BadZipFile, RuntimeError,
-    DataError,
-)  # fmt: skip
+_READ_ERRORS = (*TEXT_ERRORS, CsvError, zipfile.BadZipFile, RuntimeError)
 _NONE_IN_IT = "no structure in it"
 #: Names shown of what is passed over.
 _SHOWN = 6
@@ -125,7 +120,7 @@ def _why_not(name: str, opened: Callable[[], TextIOWrapper]) -> str:
         try:
             with opened() as file:
                 structure_column(file)
-        except DataError as error:
+        except NoStructures as error:
             return str(error)
         except _READ_ERRORS:
             return ""  # reading its structures will say it
@@ -227,8 +222,8 @@ def _records_or_none(
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> TextIOWrapper:
-    content = archive.read(name)
-    return as_text(unpacked(BytesIO(content), PurePath(name).suffix, len(content)))
+    size = archive.getinfo(name).compress_size  # what is packed twice is no larger than what was packed once
+    return as_text(unpacked(BytesIO(archive.read(name)), PurePath(name).suffix, size))
 
 
 def _poscars(name: str, file: TextIOWrapper) -> Iterator[Record]:

@@ -18,11 +18,15 @@ _CRYSTALFORMER = {"L", "X", "A", "W"}
 _FILE_NAME = re.compile(r"[^\s{}]+\.[A-Za-z]{2,8}")
 
 
+class NoStructures(DataError):
+    """A table without a column of structures."""
+
+
 def structure_column(file: TextIOWrapper) -> tuple[str, str]:
     """Returns the column of a table that holds structures, and what separates its columns.
 
     Raises:
-      DataError: it has none.
+      NoStructures: it has none.
     """
     head = file.readline()
     file.seek(0)
@@ -34,12 +38,12 @@ def structure_column(file: TextIOWrapper) -> tuple[str, str]:
                 return found[column], delimiter
     names = next(csv.reader([head]), [])
     if set(names) >= _CRYSTALFORMER:
-        raise DataError(
+        raise NoStructures(
             "a table of CrystalFormer's raw output, without structures: give the one that its script "
             "awl2struct writes (..._struct.csv)"
         )
     shown = ", ".join(repr(name) for name in names[:8]) or "none"
-    raise DataError(f"no column named {' or '.join(_COLUMNS)}; its columns are {shown}")
+    raise NoStructures(f"no column named {' or '.join(_COLUMNS)}; its columns are {shown}")
 
 
 def table_records(name: str, file: TextIOWrapper) -> Iterator[Record]:

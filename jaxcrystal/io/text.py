@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import re
+import zlib
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,6 +16,8 @@ from jaxcrystal.files import most_unpacked
 
 #: Opens a compressed file, by the end of its name.
 COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+#: What reading a damaged text raises, compressed or not, or one that is too large.
+TEXT_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, DataError)
 #: Dashes of word processors are minus signs; their blanks are blanks.
 _TYPED = str.maketrans(
     dict.fromkeys("‐‑‒–—−﹣－", "-") | dict.fromkeys("\u00a0\u2007\u2009\u202f\ufeff", " ")
@@ -25,12 +28,16 @@ _BYTE_ORDER_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (
 
 def open_text(path: Path) -> TextIOWrapper:
     """Opens a text file, compressed or not; bytes that are no UTF-8 are kept for `clean`."""
-    file = path.open("rb")
-    return as_text(unpacked(file, path.suffix, path.stat().st_size))
+    file = unpacked(path.open("rb"), path.suffix, path.stat().st_size)
+    try:
+        return as_text(file)
+    except BaseException:
+        file.close()
+        raise
 
 
 def unpacked(file: io.BufferedIOBase, suffix: str, size: int) -> io.BufferedIOBase:
-    """Returns a file as it was before it was compressed, which reading says is too large.
+    """Returns a file as it was before it was compressed; reading refuses what becomes too large.
 
     Args:
       file: of bytes.
@@ -60,7 +67,10 @@ class _Unpacked(io.RawIOBase):
         found = int(self._content.readinto(buffer))
         most = most_unpacked(self._size)
         if self._content.tell() > most:
-            raise DataError(f"its {self._size} bytes are more than {most} when unpacked")
+            raise DataError(
+                f"its {self._size} bytes become more than {most} when unpacked, which no structures do; "
+                "if they are some, unpack it first"
+            )
         return found
 
     def close(self) -> None:

@@ -6,39 +6,28 @@ elements that are like those asked for count more than others: an anion is rarel
 a cation was.
 """
 
-import heapq
 import json
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations, product
-from math import factorial, prod
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
+from jaxcrystal.letters.dealing import Deal
 from jaxcrystal.letters.reading import read_elements
-from jaxcrystal.letters.similarity import log_similarity
+from jaxcrystal.letters.shares import Elements, Shares, swaps
 from jaxcrystal.symmetry.wyckoff import fixed_letters, wyckoff_positions
 
 #: The letters of the sites of each element; elements are not named here.
 Assignment = tuple[tuple[str, ...], ...]
-#: The atomic numbers of the structures of an assignment, each in the order of its elements.
-Elements = tuple[tuple[int, ...], ...]
-Key = TypeVar("Key", bound=Hashable)
 _FORMAT = "jaxcrystal-letters-2"
 #: Weight, in sites, of what is known without data, `prior_weights`.
 _PRIOR_SITES = 1.0
-#: Share of the chances that goes by frequency alone, whatever the elements.
-_BLIND_SHARE = 0.1
-#: Elements of equal standing that can be swapped in more ways than this are not told apart.
-MAX_SWAPS = 5040
-#: Structures that assignments are dealt out to; then they are dealt out again in the same order.
-_DEALT = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +48,7 @@ class LetterFrequencies:
         default_factory=dict, init=False, repr=False
     )
     _nearest: dict[Any, Assignment | None] = field(default_factory=dict, init=False, repr=False)
-    _dealt: dict[Any, "_Deal"] = field(default_factory=dict, init=False, repr=False)
+    _dealt: dict[Any, Deal[Assignment]] = field(default_factory=dict, init=False, repr=False)
     _site_weights: dict[int, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
     _options: dict[Any, tuple[list[Assignment], np.ndarray]] = field(
         default_factory=dict, init=False, repr=False
@@ -133,9 +122,9 @@ class LetterFrequencies:
         return self._chances[key]
 
     def nearest(self, space_group: int, counts: Sequence[int], elements: Sequence[int]) -> Assignment | None:
-        """Returns the letters of the structure whose elements are most alike; None where there is none.
+        """Returns the letters of the structure of this group and these counts whose elements are most alike.
 
-        Args: see `chances`.
+        None where there is none. Args: see `chances`.
         """
         key = space_group, tuple(counts), tuple(elements)
         if key not in self._nearest:
@@ -147,20 +136,16 @@ class LetterFrequencies:
     ) -> Assignment | None:
         """Returns the letters of structure `number`, counted from 0, where they are dealt by their `chances`.
 
-        The likeliest come first, and any first structures have letters as nearly in proportion to the
-        chances as can be (the method of Sainte-Laguë, by which seats of parliaments are shared out).
-        None where the data has no such structure.
+        See `dealing.Deal`. None where the data has no such structure.
 
         Args: see `chances`.
         """
         key = space_group, tuple(counts), tuple(elements)
         if key not in self._dealt:
-            self._dealt[key] = _Deal(self.chances(*key))
+            self._dealt[key] = Deal(self.chances(*key))
         return self._dealt[key].at(number)
 
-    def _shares(
-        self, space_group: int, counts: Sequence[int], elements: Sequence[int]
-    ) -> "Shares[Assignment]":
+    def _shares(self, space_group: int, counts: Sequence[int], elements: Sequence[int]) -> Shares[Assignment]:
         """Returns the structures of a group with these counts, shared among their assignments."""
         patterns = self.assignments.get(space_group, {}).get(tuple(sorted(counts)), {})
         shares = Shares[Assignment](elements)
@@ -255,29 +240,6 @@ class LetterFrequencies:
         return tuple(tuple(sorted(letters[end - size : end])) for end, size in zip(ends, counts, strict=True))
 
 
-class _Deal:
-    """Assignments in the order in which they are dealt out, each in proportion to its chance."""
-
-    def __init__(self, chances: Mapping[Assignment, float]) -> None:
-        self._options = [*chances]
-        self._chances = [*chances.values()]
-        # By chance over 2 n + 1, of the n structures that an assignment has.
-        self._next = [(-chance, place, 0) for place, chance in enumerate(self._chances)]
-        heapq.heapify(self._next)
-        self._order: list[int] = []
-
-    def at(self, number: int) -> Assignment | None:
-        if not self._options:
-            return None
-        number %= _DEALT
-        while len(self._order) <= number:
-            _, place, dealt = self._next[0]
-            self._order.append(place)
-            chance = -self._chances[place] / (2 * dealt + 3)
-            heapq.heapreplace(self._next, (chance, place, dealt + 1))
-        return self._options[self._order[number]]
-
-
 def prior_weights(space_group: int) -> Float[np.ndarray, " letters"]:
     """Returns the chance of a site to be on each Wyckoff position of a group of which nothing is known.
 
@@ -289,83 +251,3 @@ def prior_weights(space_group: int) -> Float[np.ndarray, " letters"]:
     positions = wyckoff_positions(space_group)
     weights = np.array([4.0**p.num_free / p.multiplicity**2.5 for p in positions])
     return weights / weights.sum()
-
-
-class Shares(Generic[Key]):
-    """Structures shared among the assignments that they count for.
-
-    A structure counts for every way to give its sets of letters to the elements asked for. Most
-    of all structures are shared in proportion to how alike the elements are, a small part equally.
-
-    Args:
-      elements: atomic numbers asked for; none: all is shared equally.
-    """
-
-    def __init__(self, elements: Sequence[int] = ()) -> None:
-        self._elements = np.array(elements, int)
-        self._equal: dict[Key, float] = defaultdict(float)
-        self._alike: dict[Key, list[np.ndarray]] = defaultdict(list)
-
-    def add(
-        self, assignments: Sequence[Key], ways: Sequence[tuple[int, ...]], number: int, of_data: Elements
-    ) -> None:
-        """Adds the structures of one pattern.
-
-        Args:
-          assignments: what each way makes of the pattern; may be equal.
-          ways: for each element asked for, its place in the pattern.
-          number: of structures.
-          of_data: their elements, as far as they are known.
-        """
-        for assignment in assignments:
-            self._equal[assignment] += number / len(assignments)
-        if len(self._elements) and of_data:
-            data = np.array(of_data)
-            for assignment, way in zip(assignments, ways, strict=True):
-                self._alike[assignment].append(log_similarity(self._elements, data[:, way]))
-
-    def of_each(self) -> dict[Key, float]:
-        """Returns the structures of each assignment; their sum is that of all that were added."""
-        if not self._alike:
-            return dict(self._equal)
-        # Relative to the most alike structure of all: others may be too far away for any number.
-        nearest = max(float(logs.max()) for parts in self._alike.values() for logs in parts)
-        alike = {
-            key: sum(float(np.exp(logs - nearest).sum()) for logs in parts)
-            for key, parts in self._alike.items()
-        }
-        scale = (1.0 - _BLIND_SHARE) * sum(self._equal.values()) / sum(alike.values())
-        return {key: _BLIND_SHARE * share + scale * alike.get(key, 0.0) for key, share in self._equal.items()}
-
-    def nearest(self) -> Key | None:
-        """Returns the assignment of the structure whose elements are most alike; None where there is none.
-
-        Of several that are as near, the one of most structures.
-        """
-        found = {
-            key: (max((float(logs.max()) for logs in self._alike.get(key, ())), default=-np.inf), share)
-            for key, share in self._equal.items()
-        }
-        return max(found, key=found.__getitem__, default=None)
-
-
-def swaps(sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yields the ways to give parts of some sizes to places of the same sizes.
-
-    Args:
-      sizes: of the parts.
-      wanted: of the places; the same numbers, in any order.
-    Returns:
-      For each place the part that it gets. None at all where there are more than `MAX_SWAPS`.
-    """
-    different = sorted(set(wanted))
-    places = [[i for i, n in enumerate(wanted) if n == size] for size in different]
-    parts = [[i for i, n in enumerate(sizes) if n == size] for size in different]
-    if prod(factorial(len(members)) for members in parts) > MAX_SWAPS:
-        return
-    for choice in product(*(permutations(members) for members in parts)):
-        way = [0] * len(wanted)
-        for of_size, chosen in zip(places, choice, strict=True):
-            for place, part in zip(of_size, chosen, strict=True):
-                way[place] = part
-        yield tuple(way)

@@ -201,7 +201,7 @@ def templates(
     if frequencies is None:
         from jaxcrystal.model import load_model  # with flax, which processes that only write need not have
 
-        draws_letters = any(order.mode not in ("free", "given") for order in orders)
+        draws_letters = any(order.draws_letters for order in orders)
         frequencies = load_model().letters if draws_letters else LetterFrequencies({})
     candidates = make_candidates(orders, counts, frequencies, seed)
     most = max((order.num_sites for order in orders), default=1)

@@ -167,7 +167,16 @@ def plan_formula(
             + _what_would_help(composition, groups, max_sites, max_atoms)
         )
     if nearest:
-        best = [_nearest(name, ranking, composition, frequencies, max_sites, elements)]
+        numbers = [atomic_number(symbol) for symbol in elements]
+        found = nearest_assignment(groups, fitting, composition, frequencies, max_sites, numbers)
+        if found is None:
+            raise RequestError(
+                f"no structure of the training data has the proportions of {name} in {named_groups(groups)} "
+                f"with {_units(fitting)} and at most {max_sites} sites: allow more, or leave out "
+                "--letters nearest"
+            )
+        weight, _ = ranking.weight(*found[:3])
+        best = [Ranked(*found[:3], weight, found[3])]
     else:
         best = list(islice(ranking, min(count, MOST_ASSIGNMENTS)))
     counts = spread(np.array([ranked.weight for ranked in best]), count, at_most)
@@ -178,26 +187,6 @@ def plan_formula(
     ]
     skipped = tuple(n for n in units if n not in fitting)
     return FormulaPlan(name, tuple(rows), ranking.number, groups, fitting, skipped, max_atoms)
-
-
-def _nearest(
-    name: str,
-    ranking: Ranking,
-    composition: Sequence[int],
-    frequencies: LetterFrequencies,
-    max_sites: int,
-    elements: Sequence[str],
-) -> Ranked:
-    """Returns the assignment of the structure of the data that gives the formula and is most alike."""
-    groups, units = (tuple(dict.fromkeys(column)) for column in zip(*ranking.numbers, strict=True))
-    numbers = [atomic_number(symbol) for symbol in elements]
-    found = nearest_assignment(groups, units, composition, frequencies, max_sites, numbers)
-    if found is None:
-        raise RequestError(
-            f"no structure of the training data has letters that give {name}: leave letters nearest out"
-        )
-    group, n, assignment, number = found
-    return Ranked(group, n, assignment, ranking.weight(group, n, assignment)[0], number)
 
 
 def spread(weights: np.ndarray, count: int, at_most: int | None = None) -> np.ndarray:

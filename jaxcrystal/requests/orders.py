@@ -39,8 +39,9 @@ class Order:
       counts: inequivalent sites of each element.
       mode: `given`, the sites are on `letters`; `auto`, letters are drawn as
         like elements have them in the model's training data; `ranked`, they are dealt in proportion to
-        the same chances, the likeliest first; `nearest`, those of the structure there whose elements are
-        most alike; `free`, sites move in three dimensions.
+        the same chances, the likeliest first; `nearest`, those of the structure there of this group and
+        these counts whose elements are most alike; where there is none, both are as `auto`, which draws
+        site by site then; `free`, sites move in three dimensions.
       letters: of each element's sites; empty unless `given`.
     """
 
@@ -54,6 +55,15 @@ class Order:
     def num_sites(self) -> int:
         """Inequivalent sites of all elements."""
         return sum(self.counts)
+
+    @property
+    def draws_letters(self) -> bool:
+        """Whether letters are taken from what the training data has."""
+        return self.mode in ("auto", "ranked", "nearest")
+
+    def is_known(self, frequencies: LetterFrequencies) -> bool:
+        """Returns whether the data has structures of this group and these counts."""
+        return frequencies.nearest(self.space_group, self.counts, self.elements) is not None
 
     @cached_property
     def text(self) -> str:

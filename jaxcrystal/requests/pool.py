@@ -97,12 +97,12 @@ def make_pool(requests: Sequence[Request], frequencies: LetterFrequencies, seed:
 
 def _of_order(order: Order, count: int, frequencies: LetterFrequencies, seed: int) -> dict[Order, float]:
     """Returns the assignments of an order with the crystals of each, `count` in all."""
-    if order.mode in ("free", "given"):
+    if not order.draws_letters:
         return {order: float(count)}
     what = order.space_group, order.counts, order.elements
     chances: Mapping[Assignment, float] = frequencies.chances(*what)
     if chances and order.mode == "nearest":
-        chances = {frequencies.nearest(*what) or next(iter(chances)): 1.0}
+        chances = dict.fromkeys(filter(None, [frequencies.nearest(*what)]), 1.0)
     if not chances:  # the data has no such structure, and letters are drawn site by site
         rng = np.random.default_rng([seed, order.hash])
         draws = min(count, _DRAWS)

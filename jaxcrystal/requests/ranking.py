@@ -6,7 +6,7 @@ The weight of an assignment, in structures, is
 
 N is how often the training data has this group with these letters. All structures whose sets of
 letters can be given to the elements so that the composition comes out right are shared among
-these ways, in all groups, those of like elements counting more (`frequencies.Shares`).
+these ways, in all groups, those of like elements counting more (`shares.Shares`).
 
 P(letters | group, units) is the product of the frequency of each site's letter in the group,
 divided by the exact sum of that product over all assignments; P(group, units) is proportional
@@ -28,7 +28,8 @@ from itertools import count
 from typing import NamedTuple
 
 from jaxcrystal.crystal import BUCKETS
-from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies, Shares, swaps
+from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
+from jaxcrystal.letters.shares import Shares, swaps
 from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
@@ -189,7 +190,7 @@ def seen_assignments(
       elements: atomic numbers, as `formula`; none: whichever they are.
     Returns:
       See `Seen`; assignments have the elements in the order of the formula. Patterns that fit in
-      more than `frequencies.MAX_SWAPS` ways are left out.
+      more than `shares.MAX_SWAPS` ways are left out.
     """
     shares, numbers = _shares(space_groups, units, formula, frequencies, max_sites, elements)
     seen: Seen = defaultdict(dict)

@@ -80,11 +80,16 @@ class Request:
             raise RequestError(
                 "--letters given goes with --like: letters of your own are given with --wyckoff"
             )
-        if self.letters == "free" and (self.wyckoff is not None or self.formula is not None):
-            kind = "--wyckoff" if self.formula is None else "--formula"
-            raise RequestError(f"--letters free goes with --sites: with {kind} sites are on letters")
+        if self.letters != "auto" and self.wyckoff is not None:
+            raise RequestError(
+                f"--letters {self.letters} goes with --sites: --wyckoff says the letters itself"
+            )
+        if self.letters == "free" and self.formula is not None:
+            raise RequestError("--letters free goes with --sites: with --formula sites are on letters")
         if self.letters == "ranked" and self.formula is not None:
             raise RequestError("--letters ranked goes with --sites: those of --formula are ranked anyway")
+        if self.letters == "nearest" and self.at_most is not None:
+            raise RequestError("--at-most does not go with --letters nearest: all are on the same letters")
         if self.like is not None and self.space_group is not None:
             raise RequestError("--space-group does not go with --like: the structures of the file give it")
         if self.space_group is None and (self.sites is not None or self.wyckoff is not None):
@@ -377,7 +382,7 @@ _EXPECTED = {
     "like": "the name of a file",
     "sites_per_element": "whole numbers such as [1, 2]",
     "formula_units": "whole numbers such as [1, 2, 4]",
-    "letters": "auto, ranked, nearest, free or given",
+    "letters": f"{', '.join(LETTERS[:-1])} or {LETTERS[-1]}",
     **dict.fromkeys(("max_sites", "max_atoms", "at_most", "count"), "a whole number"),
 }
 #: Of the entries of a table.

@@ -27,6 +27,7 @@ from jaxcrystal.sampling.programs import Programs, Size, is_out_of_memory
 from jaxcrystal.structures.finished import Drawn, finish
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.lattice import has_free_angles
+from jaxcrystal.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +111,15 @@ def warn_of_unseen(orders: Sequence[Order], model: Model) -> None:
         _log.warning(
             "jaxcrystal: warning: the model has never seen %s: do not rely on its crystals of them",
             never_seen,
+        )
+    strange = sum(
+        order.mode in ("ranked", "nearest") and not order.is_known(model.letters) for order in orders
+    )
+    if strange and jax.process_index() == 0:
+        _log.warning(
+            "jaxcrystal: warning: the training data has no structure of the group and site counts of %s: "
+            "letters are drawn site by site there",
+            counted(strange, "order"),
         )
 
 

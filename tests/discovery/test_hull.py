@@ -215,6 +215,23 @@ def test_files_that_cannot_be_read(name, text, words, tmp_path) -> None:
         read_energies(tmp_path / name, Energies("emt"))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json.gz", gzip.compress(bytes(3_000_000)), "when unpacked"),
+        ("a.json.gz", gzip.compress(b"[]" * 50)[:-20] + b"x" * 20, "cannot read energies"),
+        ("a.json.xz", b"no archive", "cannot read energies"),
+        ("a.json.bz2", b"no archive", "cannot read energies"),
+    ],
+)
+def test_damaged_archives(name, content, words, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("jaxcrystal.files.ALWAYS_ALLOWED", 10_000)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words) as error:
+        read_energies(tmp_path / name, Energies("emt"))
+    assert str(error.value).startswith(f"cannot read energies of {tmp_path / name}")
+
+
 def test_another_file_is_not_overwritten(tmp_path) -> None:
     placed = place_on_hull([compound("Cu3Au", -3.8)], KNOWN)
     write_hull(placed, Energies("emt"), tmp_path / HULL_NAME)

@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.readers import read_structures
-from jaxcrystal.io.text import COMPRESSED
+from jaxcrystal.io.text import COMPRESSED, _Unpacked
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
 CIF, POSCAR = SALT.to(fmt="cif"), SALT.to(fmt="poscar")
@@ -134,23 +134,38 @@ def test_a_name_of_a_data_block_is_no_structure(tmp_path, caplog):
     assert "results.json (no structure in it)" in caplog.text
 
 
+@pytest.mark.parametrize("folder", [False, True])
 @pytest.mark.parametrize("name", ["a.cif.gz", "a.csv.bz2", "POSCAR.xz", "a.jsonl.gz", "a.zip"])
-def test_what_is_much_larger_unpacked_is_not_read(name, tmp_path, monkeypatch):
-    """A few kilobytes may stand for more than a machine holds."""
+def test_what_is_much_larger_unpacked_is_not_read(name, folder, tmp_path, monkeypatch):
+    """A few kilobytes may stand for more than a machine holds: reading stops at the bound."""
     monkeypatch.setattr("jaxcrystal.files.ALWAYS_ALLOWED", 10_000)
+    taken, read = [], _Unpacked.readinto
+
+    def counted(file, buffer):
+        taken.append(read(file, buffer))
+        return taken[-1]
+
+    monkeypatch.setattr(_Unpacked, "readinto", counted)
     head = "id,cif\n" if "csv" in name else ""
     bomb = f"{head}{'x' * 3_000_000}".encode()
     path = tmp_path / name
     if name == "a.zip":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("a.cif.gz", gzip.compress(bomb))
+            # Packed twice: what it is packed to once is no bound.
+            archive.writestr("a.cif.gz", gzip.compress(bomb), zipfile.ZIP_DEFLATED)
     else:
         with COMPRESSED[path.suffix](path, "wb") as file:
             file.write(bomb)
+    if folder:
+        (tmp_path / "of").mkdir()
+        path = path.rename(tmp_path / "of" / name).parent
+    if folder and name == "a.zip":
+        return  # an archive in a folder is passed over
     ((_, error),) = read_structures(path)
     assert isinstance(error, DataError)
     assert "when unpacked" in str(error)
+    assert sum(taken) < 800_000
     with gzip.open(tmp_path / "fair.cif.gz", "wb") as file:
-        file.write(CIF.encode() + b" " * 100_000)  # a hundredth is left
+        file.write(CIF.encode() + b" " * 100_000)  # it grows to 150 times its size
     ((_, found),) = read_structures(tmp_path / "fair.cif.gz")
     assert isinstance(found, Structure)

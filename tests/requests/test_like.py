@@ -12,7 +12,7 @@ from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import RequestError
 from jaxcrystal.requests.like import draw_orders, order_like
-from jaxcrystal.requests.orders import make_order
+from jaxcrystal.requests.orders import COUNTED, make_order
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
@@ -40,12 +40,12 @@ def test_an_order_repeats_group_elements_and_letters(prototypes) -> None:
         letters = [letter for of_element in given.letters for letter in of_element]
         assert given.space_group == group
         assert Counter(zip(given.species, letters, strict=True)) == known
-        for mode in ("auto", "free"):
+        for mode in COUNTED:
             order = order_like(prototypes, row, mode)
             assert (order.mode, order.space_group, order.species) == (mode, group, given.species)
 
 
-@pytest.mark.parametrize("mode", ["given", "auto", "free"])
+@pytest.mark.parametrize("mode", ["given", *COUNTED])
 def test_every_structure_is_drawn_before_any_comes_again(simple, mode) -> None:
     per_structure = Counter(order_like(simple, row, mode) for row in range(len(simple)))
     orders, counts = draw_orders(simple, 3 * len(simple), mode)

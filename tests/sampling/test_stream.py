@@ -11,7 +11,7 @@ import jaxcrystal
 from jaxcrystal.diffusion.langevin import LangevinConfig
 from jaxcrystal.errors import DataError, RequestError, Status
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.requests.candidates import Candidate
+from jaxcrystal.requests.candidates import Candidate, templates
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling import programs
 from jaxcrystal.sampling.batches import shape_of
@@ -147,6 +147,24 @@ def test_drawn_letters_are_those_of_the_training_data(tiny_model, quick) -> None
         assert len(crystal.species) == sum(sizes)
 
 
+@pytest.mark.parametrize("mode", ["ranked", "nearest"])
+def test_letters_that_are_chosen(tiny_model, quick, caplog, mode) -> None:
+    """Three structures of the data are as a, b, c, one as a, b, d; where there is none, it is said."""
+    sites = {"Na": 1, "Ti": 1, "Cl": 1}  # of the one
+    crystals = sample(221, sites, 4, model=tiny_model, config=quick, batch_size=4, letters=mode)
+    order = make_order(221, sites, mode)
+    expected = [order.draw_letters(tiny_model.letters, 0, number) for number in range(4)]
+    assert [tuple(crystal.letters) for crystal in crystals] == expected
+    assert expected[0] == ("a", "d", "b")  # of Na, Cl and Ti
+    assert len(set(expected)) == (1 if mode == "nearest" else 2)
+    rows = templates([order], [4], frequencies=tiny_model.letters)
+    np.testing.assert_array_equal(rows.species[0][:3], [11, 17, 22])
+    assert not caplog.records
+    sample(16, {"Na": 1, "Cl": 2}, 2, model=tiny_model, config=quick, batch_size=4, letters=mode)
+    (record,) = caplog.records
+    assert "no structure of the group and site counts of 1 order: letters are drawn" in record.getMessage()
+
+
 def test_free_sites_end_exactly_on_special_positions(tiny_model, quick) -> None:
     crystals = sample(47, {"Na": 3}, 12, model=tiny_model, config=quick, letters="free", batch_size=4)
     for crystal in crystals:
@@ -217,6 +235,9 @@ def test_a_formula_is_met_exactly(tiny_model, quick) -> None:
     assert [crystal.formula for crystal in crystals] == ["BaTiO3"] * 6
     assert {crystal.space_group for crystal in crystals} <= {221, 99}
     assert all(len(crystal.to_pymatgen(primitive=True)) == 5 for crystal in crystals)
+    (near,) = jaxcrystal.sample_formula("KTiO3", 1, letters="nearest", model=tiny_model, config=quick)
+    assert near.formula == "KTiO3"
+    assert near.space_group == 221
 
 
 def test_one_setting_alone_keeps_the_others(tiny_model, monkeypatch) -> None:
