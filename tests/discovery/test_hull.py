@@ -223,6 +223,7 @@ def test_files_that_cannot_be_read(name, text, words, tmp_path) -> None:
         ("a.json.xz", b"no archive", "cannot read energies"),
         ("a.json.bz2", b"no archive", "cannot read energies"),
     ],
+    ids=["large", "cut", "no xz", "no bz2"],  # bytes of gzip hold the time
 )
 def test_damaged_archives(name, content, words, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("jaxcrystal.files.ALWAYS_ALLOWED", 10_000)
