@@ -61,7 +61,7 @@ def use_all_cores(batch_size: int | None = None) -> None:
     The sampler and the training share a batch among the devices. One device uses several
     cores poorly: products of a few thousand rows are too small to be split. Call it before
     anything else of jax; where jax has been used already, or the number of devices is set
-    in the environment, nothing changes.
+    in the environment, their number does not change.
 
     Args:
       batch_size: a batch of the training, which is shared equally: as many cores as can have
@@ -71,14 +71,15 @@ def use_all_cores(batch_size: int | None = None) -> None:
         return
     import jax
 
-    if getattr(jax.config, "jax_num_cpu_devices", -1) != -1:  # JAX_NUM_CPU_DEVICES
-        return
-    count = num_devices(num_cpus(), batch_size)
+    told = int(getattr(jax.config, "jax_num_cpu_devices", -1))  # JAX_NUM_CPU_DEVICES
+    count = num_devices(num_cpus(), batch_size) if told == -1 else told
     if batch_size is not None:
         # A thread of XLA's pool sleeps while its device waits for the sums of the others. With no
         # more threads than devices a training came to a halt twice in forty minutes, all of
         # them asleep; with three times as many, not in an hour.
         os.environ.setdefault("PJRT_NPROC", str(_THREADS_PER_DEVICE * count))
+    if told != -1:
+        return
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:  # the devices exist already

@@ -106,6 +106,20 @@ def test_training_has_threads_to_spare(monkeypatch) -> None:
     assert os.environ["PJRT_NPROC"] == "5"
 
 
+def test_as_many_devices_as_are_asked_for_have_threads_to_spare() -> None:
+    """A training on them would come to a halt otherwise: all threads would wait for one another."""
+    script = (
+        "import os\nfrom jaxcrystal import environment\nenvironment.use_all_cores(8)\n"
+        "import jax\nprint(jax.device_count(), os.environ['PJRT_NPROC'])"
+    )
+    told = {name: value for name, value in os.environ.items() if name not in ("PJRT_NPROC", "XLA_FLAGS")}
+    told |= {"JAX_NUM_CPU_DEVICES": "5", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["5", "15"]
+
+
 def test_double_precision_holds_inside_only() -> None:
     with environment.double_precision():
         assert jax.jit(jnp.sum)(np.ones(3)).dtype == jnp.float64
