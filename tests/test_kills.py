@@ -127,6 +127,6 @@ def test_a_killed_command_starts_over(name, aflow, tmp_path) -> None:
             assert process.wait() in (0, *ENDED[kind])
         while processes_of(process.pid):
             time.sleep(0.05)
-        if contents(tmp_path / "broken").keys() != whole.keys():
+        if contents(tmp_path / "broken") != whole:
             assert start(tmp_path / "broken").wait() == 0
         assert contents(tmp_path / "broken") == whole

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import shutil
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from jaxcrystal.evaluation.reconstruction import Reconstruction
     from jaxcrystal.evaluation.targets import Targets
 
+#: The figures; that all are there stands in it.
+_METRICS = "metrics.json"
+#: Of the folder: gets targets that are prepared on the spot, until the folder is known to be ours.
+_PREPARED = ".prepared.part"
 _EXAMPLES = """\
 examples:
   jaxcrystal reconstruct --targets test.npz --samples-per-target 20 --max-targets 200 --out found
@@ -41,7 +46,8 @@ Each target's space group and sites go in, K samples come out, and pymatgen's St
 --relax, after it too. All targets are in the denominator. Beside each result stands the random
 start: what sampling starts from. The folder given with --out gets metrics.json (every figure; match
 rates by family, number of sites and free coordinates), per_target.csv, per_sample.csv, table2.csv
-(lattice lengths of the matched targets, sampled and known, in Å) and samples/."""
+(lattice lengths of the matched targets, sampled and known, in Å) and samples/. What is written so far is
+complete at any time; the same command after a kill begins again."""
 
 
 def add(commands: Commands) -> None:
@@ -112,7 +118,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Samples, matches, writes the folder and prints two tables."""
-    from jaxcrystal.files import claim_folder
+    from jaxcrystal.files import remove_partial
     from jaxcrystal.structures.writers import parse_formats, write_samples
 
     formats = parse_formats(arguments.format)
@@ -133,14 +139,17 @@ def run(arguments: argparse.Namespace) -> int:
     config = config_of(arguments, model)
     if arguments.dask is not None:
         require_scheduler(arguments.dask)
-    out = claim_folder(arguments.out)
-    dataset = load_targets(arguments.targets, out, arguments.processes)
+    settings = json.loads(json.dumps({key: value for key, value in vars(arguments).items() if key != "run"}))
+    out = _claim(Path(arguments.out), settings)
+    prepared = out / _PREPARED
+    dataset = load_targets(arguments.targets, prepared, arguments.processes)
     targets = Targets.from_dataset(
         choose(dataset, arguments.max_targets, arguments.max_sites, arguments.seed, arguments.min_space_group)
     )
 
     metrics: dict[str, Any] = {
-        "settings": {key: value for key, value in vars(arguments).items() if key != "run"},
+        "complete": False,
+        "settings": settings,
         "sampler": asdict(config) | {"evaluations": config.evaluations},
         "model": model.info,
         "versions": _versions(),
@@ -150,6 +159,9 @@ def run(arguments: argparse.Namespace) -> int:
         "runs": {},
     }
     done: list[Reconstruction] = []
+    _write_metrics(out, metrics)
+    for path in prepared.iterdir() if prepared.exists() else ():
+        path.replace(out / path.name)
     # The random start with the true letters stands beside inputs that do not give them, too.
     for given in dict.fromkeys([*arguments.given, "letters"]):
         folder = out / "samples" / given
@@ -173,9 +185,36 @@ def run(arguments: argparse.Namespace) -> int:
                 _relax(out, metrics, done, arguments)
             for line in describe_failures(Counter(sample.status for sample in found.samples)):
                 warn(f"{found.name}: {line}")
+    _write_metrics(out, metrics | {"complete": True})
+    remove_partial(out)
     print(describe(metrics, done))
     print(f"written to {out}")
     return 0
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> Path:
+    """Makes the folder; one in which the same command was ended on its way is begun again.
+
+    Args:
+      out: the folder.
+      settings: of the command, as JSON gives them.
+
+    Raises:
+      DataError: it holds something else, or cannot be made.
+    """
+    from jaxcrystal.files import claim_folder, remove_partial
+
+    try:
+        before = json.loads((out / _METRICS).read_text(encoding="utf-8"))
+        ours = before["complete"] is False and before["settings"] == settings
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        claim_folder(out, leftovers=True)
+    remove_partial(out)
+    if ours:
+        shutil.rmtree(out / "samples", ignore_errors=True)
+    return out
 
 
 def _add(
@@ -237,13 +276,19 @@ def _write(out: Path, metrics: dict[str, Any], done: "list[Reconstruction]") -> 
     """Writes all that there is so far, so that an interruption loses one run at most."""
     from jaxcrystal.evaluation.reconstruction import lattice_rows, sample_rows, target_rows
     from jaxcrystal.files import write_text
-    from jaxcrystal.text import json_ready
 
     write_text(out / "per_target.csv", _csv([row for found in done for row in target_rows(found)]))
     write_text(out / "per_sample.csv", _csv([row for found in done for row in sample_rows(found)]))
     sampled = [row for found in done if not found.random_start for row in lattice_rows(found)]
     write_text(out / "table2.csv", _csv(sampled))
-    write_text(out / "metrics.json", json.dumps(json_ready(metrics), indent=1) + "\n")
+    _write_metrics(out, metrics)
+
+
+def _write_metrics(out: Path, metrics: dict[str, Any]) -> None:
+    from jaxcrystal.files import write_text
+    from jaxcrystal.text import json_ready
+
+    write_text(out / _METRICS, json.dumps(json_ready(metrics), indent=1) + "\n")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -13,6 +13,7 @@ from jaxcrystal import cli
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.errors import DataError, Status
 from jaxcrystal.evaluation import reconstruction
+from jaxcrystal.evaluation import targets as targets_module
 from jaxcrystal.evaluation.reconstruction import (
     OUTCOMES,
     Reconstruction,
@@ -333,6 +334,56 @@ def test_command(folder, tiny, tmp_path, capsys, caplog) -> None:
 
     assert cli.main(arguments) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_the_same_command_begins_again_what_was_ended(folder, tiny, tmp_path, monkeypatch, capsys) -> None:
+    """Whatever of it is there; another command, or the same one after its end, is refused."""
+    tiny.save(tmp_path / "model")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    arguments = [
+        *("reconstruct", "--targets", str(folder), "--model", str(tmp_path / "model"), "--given", "letters"),
+        *("--samples-per-target", "1", "--steps-per-level", "2", "--max-sites", "2", "--processes", "1"),
+        *("--min-space-group", "16", "--batch-size", "8", "--format", "json", "--out"),
+    ]
+
+    def contents(out) -> dict[str, str]:
+        found = {
+            str(p.relative_to(out)): p.read_text(errors="replace") for p in out.rglob("*") if p.is_file()
+        }
+        metrics = json.loads(found.pop("metrics.json"))
+        for run in metrics["runs"].values():
+            run.pop("seconds")
+        metrics["settings"].pop("out")
+        return found | {"metrics": json.dumps(metrics)}
+
+    assert cli.main([*arguments, str(whole)]) == 0
+    assert json.loads((whole / "metrics.json").read_text())["complete"] is True
+
+    match, prepare = reconstruction.rms_distances, targets_module.prepare
+    for place, original, which in (
+        (reconstruction, match, 1),
+        (targets_module, prepare, 1),
+        (reconstruction, match, 2),
+    ):
+        calls: list[object] = []
+
+        def ended(*given, original=original, which=which, calls=calls, **named):
+            calls.append(original(*given, **named))
+            if len(calls) == which:
+                raise KeyboardInterrupt
+            return calls[-1]
+
+        monkeypatch.setattr(place, original.__name__, ended)
+        assert cli.main([*arguments, str(broken)]) == 130
+        monkeypatch.setattr(place, original.__name__, original)
+    assert json.loads((broken / "metrics.json").read_text())["complete"] is False
+    assert (broken / "samples").exists()
+    assert cli.main([*arguments, str(broken), "--seed", "1"]) == 2
+    assert cli.main([*arguments, str(broken)]) == 0
+    assert contents(broken) == contents(whole)
+    capsys.readouterr()
+    assert cli.main([*arguments, str(broken)]) == 2
+    assert "is not empty: choose another --out" in capsys.readouterr().err
 
 
 def test_free_sites_stand_beside_the_baseline_with_letters(folder, tiny, tmp_path, monkeypatch) -> None:
