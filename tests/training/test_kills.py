@@ -23,8 +23,8 @@ def settings(tmp_path, prototypes, name):
         tmp_path / name,
         prototypes,
         data={"validation": prototypes},
-        optimizer={"steps": 40 * KILLS},
-        log={"every": 4, "checkpoint_every": 5, "validate_every": 20, "validation_structures": 8},
+        optimizer={"steps": 60 * KILLS},
+        log={"every": 4, "checkpoint_every": 5, "validate_every": 30, "validation_structures": 8},
     )
 
 
@@ -48,7 +48,7 @@ def test_killed_many_times_a_run_ends_the_same(tmp_path, prototypes, compiled):
             process = subprocess.Popen([*start, *resume], env=compiled | READ_ONLY, stdout=file, stderr=file)
         early = moments.random() < 0.2  # while it starts; else while it trains
         # Counted in rows of the log, not in seconds: a slow machine is killed as far on its way.
-        before, wanted = rows_of_log(run), moments.randint(2, 8)
+        before, wanted = rows_of_log(run), moments.randint(3, 12)
         while process.poll() is None and not early and rows_of_log(run) < before + wanted:
             time.sleep(0.001)
             before = min(before, rows_of_log(run))  # it cuts the rows that it writes again
