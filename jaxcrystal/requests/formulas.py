@@ -22,7 +22,7 @@ from jaxcrystal.requests.assignments import AssignmentSpace
 from jaxcrystal.requests.formula_plan import FormulaPlan, PlannedOrder, named_groups
 from jaxcrystal.requests.formula_plan import formula_units as _units
 from jaxcrystal.requests.orders import make_order
-from jaxcrystal.requests.ranking import Ranked, Ranking, nearest_assignment
+from jaxcrystal.requests.ranking import Ranked, Ranking
 from jaxcrystal.symmetry.subspaces import internal_coords_of
 from jaxcrystal.symmetry.symbols import space_group_number
 
@@ -157,9 +157,8 @@ def plan_formula(
     composition = tuple(atoms[symbol] for symbol in elements)
     if len(elements) > max_sites:
         raise RequestError(f"{name} has {len(elements)} elements; at most {max_sites} sites cannot hold them")
-    ranking = Ranking(
-        composition, groups, fitting, frequencies, max_sites, [atomic_number(symbol) for symbol in elements]
-    )
+    numbers = [atomic_number(symbol) for symbol in elements]
+    ranking = Ranking(composition, groups, fitting, frequencies, max_sites, numbers)
     if not ranking.number:
         looked = f"{named_groups(groups)} with {_units(fitting)} and at most {max_sites} sites"
         raise RequestError(
@@ -167,16 +166,14 @@ def plan_formula(
             + _what_would_help(composition, groups, max_sites, max_atoms)
         )
     if nearest:
-        numbers = [atomic_number(symbol) for symbol in elements]
-        found = nearest_assignment(groups, fitting, composition, frequencies, max_sites, numbers)
+        found = ranking.nearest()
         if found is None:
             raise RequestError(
                 f"no structure of the training data has the proportions of {name} in {named_groups(groups)} "
                 f"with {_units(fitting)} and at most {max_sites} sites: allow more, or leave out "
                 "--letters nearest"
             )
-        weight, _ = ranking.weight(*found[:3])
-        best = [Ranked(*found[:3], weight, found[3])]
+        best = [found]
     else:
         best = list(islice(ranking, min(count, MOST_ASSIGNMENTS)))
     counts = spread(np.array([ranked.weight for ranked in best]), count, at_most)

@@ -23,7 +23,7 @@ one can stand before one that was seen once.
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -110,7 +110,8 @@ class Ranking:
         self.number = sum(self.numbers.values())
 
         groups = dict.fromkeys(group for group, _ in spaces)
-        seen = seen_assignments(groups, units, formula, frequencies, max_sites, elements)
+        self._patterns = seen_patterns(groups, units, formula, frequencies, max_sites, elements)
+        seen = seen_assignments(*self._patterns)
         self.seen = math.fsum(share for found in seen.values() for share, _ in found.values())
         once = {
             (source, *sorted(assignment))
@@ -137,6 +138,12 @@ class Ranking:
         source = self._sources[space_group, units]
         share, _ = source.seen.get(assignment, (0.0, 0))
         return source.weight(source.space.log_weight(assignment), assignment), share
+
+    def nearest(self) -> Ranked | None:
+        """Returns the assignment of the structure whose elements are most alike; None: no such."""
+        shares, numbers = self._patterns
+        found = shares.nearest()
+        return None if found is None else Ranked(*found, self.weight(*found)[0], numbers[found])
 
     def __iter__(self) -> Iterator[Ranked]:
         """Yields every assignment once, in descending weight, without listing them first."""
@@ -171,14 +178,32 @@ class Ranking:
 Seen = dict[tuple[int, int], dict[Assignment, tuple[float, int]]]
 
 
-def seen_assignments(
+#: (group, formula units, assignment).
+_Pattern = tuple[int, int, Assignment]
+
+
+def seen_assignments(shares: Shares[_Pattern], numbers: Mapping[_Pattern, int]) -> Seen:
+    """Returns what the data has of each assignment.
+
+    Args: what `seen_patterns` returns.
+    Returns:
+      See `Seen`; assignments have the elements in the order of the formula. Patterns that fit in
+      more than `shares.MAX_SWAPS` ways are left out.
+    """
+    seen: Seen = defaultdict(dict)
+    for (group, n, assignment), share in shares.of_each().items():
+        seen[group, n][assignment] = share, numbers[group, n, assignment]
+    return dict(seen)
+
+
+def seen_patterns(
     space_groups: Iterable[int],
     units: Sequence[int],
     formula: Sequence[int],
     frequencies: LetterFrequencies,
     max_sites: int = BUCKETS[-1],
     elements: Sequence[int] = (),
-) -> Seen:
+) -> tuple[Shares[_Pattern], dict[_Pattern, int]]:
     """Finds the patterns of the data that give a formula, and shares their structures out.
 
     Args:
@@ -189,48 +214,8 @@ def seen_assignments(
       max_sites: patterns with more sites are left out.
       elements: atomic numbers, as `formula`; none: whichever they are.
     Returns:
-      See `Seen`; assignments have the elements in the order of the formula. Patterns that fit in
-      more than `shares.MAX_SWAPS` ways are left out.
+      The structures, shared among assignments, and how many there are of the pattern of each.
     """
-    shares, numbers = _shares(space_groups, units, formula, frequencies, max_sites, elements)
-    seen: Seen = defaultdict(dict)
-    for (group, n, assignment), share in shares.of_each().items():
-        seen[group, n][assignment] = share, numbers[group, n, assignment]
-    return dict(seen)
-
-
-def nearest_assignment(
-    space_groups: Iterable[int],
-    units: Sequence[int],
-    formula: Sequence[int],
-    frequencies: LetterFrequencies,
-    max_sites: int,
-    elements: Sequence[int],
-) -> tuple[int, int, Assignment, int] | None:
-    """Finds the structure of the data that gives a formula and whose elements are most alike.
-
-    Args: see `seen_assignments`.
-    Returns:
-      Its group, formula units, assignment, and the structures of this pattern; None: there is none.
-    """
-    shares, numbers = _shares(space_groups, units, formula, frequencies, max_sites, elements)
-    found = shares.nearest()
-    return None if found is None else (*found, numbers[found])
-
-
-#: (group, formula units, assignment).
-_Pattern = tuple[int, int, Assignment]
-
-
-def _shares(
-    space_groups: Iterable[int],
-    units: Sequence[int],
-    formula: Sequence[int],
-    frequencies: LetterFrequencies,
-    max_sites: int,
-    elements: Sequence[int],
-) -> tuple[Shares[_Pattern], dict[_Pattern, int]]:
-    """Returns the structures that give a formula, shared among assignments, and those of each pattern."""
     shares, numbers = Shares[_Pattern](elements), dict[_Pattern, int]()
     for group in space_groups:
         sizes = {p.letter: int(p.site_ops.sum()) for p in wyckoff_positions(group)}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jaxcrystal.letters.frequencies import LetterFrequencies
 from jaxcrystal.requests.assignments import AssignmentSpace
-from jaxcrystal.requests.ranking import Ranking, seen_assignments
+from jaxcrystal.requests.ranking import Ranking, seen_assignments, seen_patterns
 
 A, B, C, D = ("a",), ("b",), ("c",), ("d",)
 TABLE = LetterFrequencies(
@@ -27,7 +27,7 @@ TABLE = LetterFrequencies(
 
 def seen_of(group, formula, table, **options):
     """Formula units -> what was seen of one group."""
-    found = seen_assignments((group,), range(1, 100), formula, table, **options)
+    found = seen_assignments(*seen_patterns((group,), range(1, 100), formula, table, **options))
     return {units: shares for (_, units), shares in found.items()}
 
 
@@ -79,7 +79,7 @@ def expected_weights(formula, groups, units, table):
         group: 1 + sum(n for kinds in table.assignments.get(group, {}).values() for n in kinds.values())
         for group in groups
     }
-    seen = seen_assignments(groups, units, formula, table)
+    seen = seen_assignments(*seen_patterns(groups, units, formula, table))
     alpha = 1 + sum(share for found in seen.values() for share, number in found.values() if number == 1)
     whole = sum(structures[group] for group, _ in sources)
     return {
