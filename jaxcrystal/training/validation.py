@@ -54,7 +54,7 @@ class LevelLosses:
         """Returns one line: means and coordinate losses by level."""
         by_level = " ".join(f"{x:.2f}" for x in self.coords)
         means = self.means()
-        cut = f"the cut at K neighbours acts at {100 * self.cut_share:.2g} % of the sites"
+        cut = f"the cut at K neighbours acts at {100 * self.cut_share:.1f} % of the sites"
         return (
             f"{self.sites} sites: coords {means['coords']:.3f}, lattice {means['lattice']:.3f}; "
             f"coords by level {by_level}; {cut}"
