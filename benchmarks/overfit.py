@@ -6,9 +6,9 @@ What `tests/training/test_overfit.py` does for cubic crystals, where lengths and
 cells are compared in their canonical form: a network sees no difference between the cells of one crystal.
 Of 64 samples each with `thorough` 64, 64, 62 and 64 match, all with lengths within 3 % and angles within
 3°; with the default preset 57, 58, 30 and 64, of which 46, 57, 30 and 64. It takes ten minutes of a core.
-With lattice noise down to 0.32 Å only, as the bundled model has it, `thorough` had 63, 64, 60 and 64, of which
-57, 64, 58 and 64, and with 20,000 updates 63, 64, 62 and 64, of which 55, 64, 60 and 64: a triclinic chain
-ends in any of the cells of its crystal, and in those that are not the canonical one lengths were off.
+With lattice noise down to 0.32 Å only, as the bundled model has it, `thorough` had 63, 64, 60 and 64, of
+which 57, 64, 58 and 64, and with 20,000 updates 63, 64, 62 and 64, of which 55, 64, 60 and 64: a triclinic
+chain ends in any of the cells of its crystal, and in those that are not the canonical one lengths were off.
 """
 
 import argparse

@@ -95,7 +95,10 @@ def _function(inner: Any, kind: str) -> Callable[..., list[Array]]:
 
 
 def _scan(params: dict[str, Any], arguments: list[Any], kind: str) -> list[Array]:
-    consts, carried = params["num_consts"], params["num_carry"]
+    if "ft_in" in params:  # jax 0.12: trees of the constants, what is carried, and the rows
+        consts, carried = (len(part.vals) for part in params["ft_in"].unpack()[:2])
+    else:
+        consts, carried = params["num_consts"], params["num_carry"]
     body = _function(params["jaxpr"], kind)
 
     def step(carry: list[Array], row: list[Array]) -> tuple[list[Array], list[Array]]:

@@ -167,7 +167,10 @@ def network(backtracking):
 def test_sum_without_triplets_is_the_explicit_one(space_group, backtracking, x64):
     """Values, and gradients by every parameter; a merged special position and padding too."""
     graph = example(space_group)
-    real = np.asarray(graph.edges.mask)
+    # Where an edge ends at the cut its weight is 0 but for rounding, which the layer norm magnifies. Its
+    # output counts with that weight.
+    within = np.asarray(graph.edges.distance) < np.asarray(graph.edges.reach) * (1 - 1e-12)
+    real = np.asarray(graph.edges.mask) & within
     target = np.random.default_rng(1).normal(size=(real.size, 2)) * real[:, None]
     model = network(backtracking)
 
