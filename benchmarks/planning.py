@@ -12,7 +12,7 @@ from benchmarks.harness import save
 from jaxcrystal.model import Model, load_model
 from jaxcrystal.requests.candidates import make_candidates
 from jaxcrystal.requests.orders import Order, make_order
-from jaxcrystal.sampling.run_folder import cut_in_parts, digest
+from jaxcrystal.sampling.run_folder import PART_SIZE, digest, parts_of
 
 ORDERS = {
     "letters given": make_order(62, {"Ca": "c", "Ti": "b", "O": "cd"}),
@@ -43,7 +43,7 @@ def plan(order: Order, count: int, model: Model) -> dict[str, float]:
     for _ in candidates:  # each is made when it is asked for
         pass
     clock.append(time.perf_counter())
-    parts = cut_in_parts(candidates)
+    parts = [members for _, members in parts_of(candidates, range(-(-len(candidates) // PART_SIZE)))]
     clock.append(time.perf_counter())
     digest(candidates)
     clock.append(time.perf_counter())
@@ -52,7 +52,7 @@ def plan(order: Order, count: int, model: Model) -> dict[str, float]:
     del candidates, parts
     tracemalloc.start()  # which makes all of it slower
     candidates = make_candidates([order], [count // 10], model.letters)
-    parts = cut_in_parts(candidates)
+    parts = [members for _, members in parts_of(candidates, range(-(-len(candidates) // PART_SIZE)))]
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     del candidates, parts

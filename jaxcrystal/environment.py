@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 
 #: jax issue 39103 (sums of 32,769 rows and more, silently wrong), 0.10.2 only, and issues
@@ -32,21 +31,6 @@ def warn_if_broken() -> None:
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-def double_precision(enabled: bool = True) -> AbstractContextManager[None]:
-    """Returns a context in which jax computes in float64 (or, if not enabled, float32), in this thread only.
-
-    `jax.enable_x64` is missing from the oldest releases we admit, and the name that they
-    have instead is deprecated in the newest.
-    """
-    import jax
-
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(enabled)
-    from jax.experimental import enable_x64  # type: ignore[attr-defined]
-
-    return enable_x64(enabled)
 
 
 #: Threads of XLA for each CPU device that takes part in sums over devices.

@@ -61,13 +61,18 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], None], overwr
             os.unlink(temporary)
 
 
-def write_text(path: str | Path, text: str, overwrite: bool = True) -> None:
-    """Writes a text file (UTF-8) as `write_atomically` does."""
+def write_bytes(path: str | Path, content: bytes, overwrite: bool = True) -> None:
+    """Writes a file as `write_atomically` does."""
 
     def write(file: BinaryIO) -> None:
-        file.write(text.encode())
+        file.write(content)
 
     write_atomically(path, write, overwrite)
+
+
+def write_text(path: str | Path, text: str, overwrite: bool = True) -> None:
+    """Writes a text file (UTF-8) as `write_atomically` does."""
+    write_bytes(path, text.encode(), overwrite)
 
 
 def read_text(path: str | Path, most: int = LONGEST_TEXT) -> str:

@@ -26,7 +26,7 @@ from jaxcrystal.errors import DataError, RequestError, one_line
 from jaxcrystal.files import read_text, write_atomically, write_text
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.letters.frequencies import LetterFrequencies
-from jaxcrystal.models.network import NetworkConfig, find_module, make_module
+from jaxcrystal.models.network import NetworkConfig, find_module, make_module, with_new_names
 from jaxcrystal.npz import Array, Schema, read_npz
 from jaxcrystal.parameters import from_arrays, names_of, to_arrays
 from jaxcrystal.remote import local_copy
@@ -91,20 +91,12 @@ class Model:
     def with_precision(self, precision: str) -> "Model":
         """Returns the model with the products of its layers in `float32`, `tf32` or `bfloat16`.
 
-        Coordinates and distances are float32 in all of them: see `models.dimenet.DimeNetConfig`.
+        Coordinates and distances are float32 in all of them.
 
         Raises:
-          RequestError: no such precision, or the network is not DimeNet++.
+          RequestError: see `NetworkConfig.with_precision`.
         """
-        if self.network.module:
-            raise RequestError(
-                f"the precision of the network {self.network.module} is its own setting: it is not DimeNet++"
-            )
-        try:
-            dimenet = replace(self.network.dimenet, precision=precision)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-        return replace(self, network=replace(self.network, dimenet=dimenet), module=None)
+        return replace(self, network=self.network.with_precision(precision), module=None)
 
     def save(self, folder: str | Path) -> None:
         """Writes the three files, each whole or not at all.
@@ -159,7 +151,7 @@ def _settings(root: str | Path, path: Path) -> tuple[NetworkConfig, NoiseSchedul
         settings = tomllib.loads(read_text(path / _SETTINGS))
         if settings.get("format") != FORMAT:
             raise ValueError(f"its format is {settings.get('format')!r:.40}, this version reads {FORMAT!r}")
-        network = from_dict(NetworkConfig, _with_new_names(settings["network"]))
+        network = from_dict(NetworkConfig, with_new_names(settings["network"]))
         schedule = from_dict(NoiseSchedule, settings["schedule"])
         return network, schedule, _checked_info(settings["info"])
     except (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -176,14 +168,6 @@ def _checked_info(info: dict[str, Any]) -> dict[str, Any]:
     if type(steps) is not int or not 0 <= steps < 2**53:
         raise ValueError("info.steps is not a number of updates")
     return dict(info)
-
-
-def _with_new_names(network: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a network with the names that those of earlier versions have now."""
-    dimenet = dict(network.get("dimenet", {}))
-    if "activations" in dimenet:
-        dimenet["precision"] = dimenet.pop("activations")
-    return network | {"dimenet": dimenet}
 
 
 def _given_module(root: str | Path, network: NetworkConfig, module: Any) -> Any:

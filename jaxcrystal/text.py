@@ -48,6 +48,15 @@ def cell_text(cell: str) -> str:
     return cell[1:] if cell.startswith(tuple(f"'{first}" for first in _FORMULAS)) else cell
 
 
+def number_of(cell: str | None) -> float:
+    """Returns the number in a cell, NaN for anything else, infinity included."""
+    try:
+        value = float(cell or "nan")
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
 def _harmless(cell: Any) -> Any:
     if not isinstance(cell, str) or not cell.startswith(_FORMULAS):
         return cell

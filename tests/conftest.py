@@ -18,12 +18,12 @@ from pymatgen.core import Lattice, Structure
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import PrepareReport, prepare
 from jaxcrystal.diffusion.langevin import LangevinConfig
-from jaxcrystal.environment import double_precision
 from jaxcrystal.model import Model
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.finished import Samples
 from tests import libraries, programs
+from tests.precision import double_precision
 from tests.s3 import bucket, s3_environment  # noqa: F401 (fixtures)
 from tests.tiny import make_tiny_model
 

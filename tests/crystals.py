@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
-from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.models.network import NetworkConfig, make_module
 from jaxcrystal.score import NoisePrediction, init_params, make_score
@@ -22,6 +21,7 @@ from jaxcrystal.symmetry.lattice import (
 )
 from jaxcrystal.symmetry.orbits import centring_translations
 from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
+from tests.precision import double_precision
 
 # Compiled: called eagerly for each of hundreds of crystals, they take longer than the tests.
 _lattice_matrix = jax.jit(lattice_matrix)

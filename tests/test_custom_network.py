@@ -1,15 +1,19 @@
 """A network and a condition that this package never heard of: trained, saved, loaded and sampled."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 import jaxcrystal as jc
 import jaxcrystal.config
 from jaxcrystal import cli
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.models.network import NetworkConfig, find_module
+from jaxcrystal.text import csv_text
+from jaxcrystal.training.logs import read_rows
 from jaxcrystal.training.loop import usable
 
 NETWORKS = """
@@ -35,6 +39,15 @@ class Deeper(nn.Module):
     @nn.compact
     def __call__(self, graph, log_sigma, cond):
         return Tiny(self.width)(graph, log_sigma, cond) + nn.Dense(2)(graph.edges.displacement)
+
+class Checked(nn.Module):
+    width: int = 4
+    cutoff: float = 9.0
+
+    @nn.compact
+    def __call__(self, graph, log_sigma, cond):
+        own = cond["sites"] == graph.nodes.mask.sum()
+        return jnp.where(own, Tiny(self.width)(graph, log_sigma, cond), jnp.nan)
 
 class NoModule:
     pass
@@ -150,6 +163,31 @@ def test_a_condition(folder) -> None:
         jc.sample(*salt, cond={"sites": 2.0}, steps_per_level=1)
     with pytest.raises(DataError, match="has no column 'gap'"):
         jc.train(jc.config.load(jc.TrainConfig, "run.toml", ["data.cond=gap", "out=other"]), module=kind)
+
+
+@pytest.mark.cli
+def test_a_condition_from_the_command_line(folder, capsys) -> None:
+    """A column of a table, kept, trained on, sampled: each is told its own number, or its noise is NaN."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    titanate = Structure.from_spacegroup(
+        "Pm-3m",
+        Lattice.cubic(4.0),
+        ["Ba", "Ti", "O"],
+        [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]],
+    )
+    rows = [("id", "cif", "sites"), ("a", salt.to(fmt="cif"), "2"), ("b", titanate.to(fmt="cif"), "3")]
+    Path("table.csv").write_text(csv_text(rows))
+    assert cli.main(["prepare", "table.csv", "--keep", "sites", "--processes", "1", "--out", "kept.npz"]) == 0
+    module, cond = ["--module", f"{folder}:Checked"], ["--set", "data.train=kept.npz", "data.cond=sites"]
+    assert cli.main(["train", "run.toml", *module, *cond]) == 0
+    losses = [float(row["lattice"]) for row in read_rows(Path("run/log.csv"))]
+    assert losses
+    assert np.isfinite(losses).all()
+    told = [*SAMPLE, "--model", "run", *module, "--cond"]
+    assert cli.main([*told, "sites=2", "--out", "salt"]) == 0
+    assert "2 crystals" in capsys.readouterr().out
+    assert cli.main([*told, "gap=2", "--out", "other"]) == 2
+    assert "sites" in capsys.readouterr().err
 
 
 def test_what_a_condition_is_missing_for_is_left_out(folder) -> None:

@@ -121,7 +121,7 @@ def test_as_many_devices_as_are_asked_for_have_threads_to_spare() -> None:
 
 
 def test_double_precision_holds_inside_only() -> None:
-    with environment.double_precision():
+    with double_precision():
         assert jax.jit(jnp.sum)(np.ones(3)).dtype == jnp.float64
     assert jax.jit(jnp.sum)(np.ones(3)).dtype == jnp.float32
 

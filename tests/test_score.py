@@ -1,14 +1,13 @@
 """Noise estimates: gradients of distances, and what must not change them."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import edge_weight
@@ -29,6 +28,7 @@ from tests.crystals import (
     stack,
     to_device,
 )
+from tests.precision import double_precision
 
 #: One of each family, with screw axes, centrings, and polar and chiral groups among them.
 GROUPS = (2, 4, 5, 9, 14, 15, 33, 62, 82, 99, 139, 146, 152, 166, 194, 198, 216, 227)
@@ -187,6 +187,22 @@ def test_origin_shifts_that_the_group_allows(x64):
 
 
 @pytest.mark.property
+def test_scores_are_minus_the_noise_over_sigma():
+    """And DimeNet++ does not look at conditions."""
+    crystal = to_device(random_crystal(np.random.default_rng(5), 62, 2))
+    score = score_of(CONFIG, ImageCapacity.free(2))
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), double_parameters())
+    found, told = (
+        jax.jit(partial(score, cond=cond))(params, crystal, jnp.asarray(SIGMA))
+        for cond in (None, {"gap": jnp.float32(1.5)})
+    )
+    assert np.abs(found.coords).max() > 1e-3
+    assert np.allclose(found.coord_score, -found.coords / SIGMA[0], rtol=1e-6)
+    assert np.allclose(found.lattice_score, -found.lattice / SIGMA[1], rtol=1e-6)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(told), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_more_padding_changes_nothing(x64):
     crystals = padded_crystals()
     expected, found = estimates(crystals), estimates([pad(crystal, 5) for crystal in crystals])

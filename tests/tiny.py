@@ -10,6 +10,7 @@ from jaxcrystal.models.dimenet import DimeNetConfig
 from jaxcrystal.models.network import NetworkConfig, make_module
 from jaxcrystal.requests.candidates import templates
 from jaxcrystal.requests.orders import make_order
+from jaxcrystal.sampling.run_folder import PART_SIZE, parts_of
 from jaxcrystal.score import init_params
 
 #: Elements of the assignments seen in training: two for one site each of three elements in group 221.
@@ -42,3 +43,8 @@ def make_tiny_model() -> Model:
     params = init_params(jax.random.key(0), make_module(network), network.graph, template)
     info = {"elements": [3, 8, 11, 17, 22, 56], "data": "none", "structures": 4}
     return Model(network, NoiseSchedule(levels=2), params, LetterFrequencies.of_elements(LETTERS), info)
+
+
+def cut_in_parts(candidates, size=PART_SIZE):
+    """The structures of each part of a run."""
+    return [members for _, members in parts_of(candidates, range(-(-len(candidates) // size)), size)]

@@ -11,6 +11,7 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.structures.entries import Entry, load_entries
 from jaxcrystal.structures.folder import opened_source
 from jaxcrystal.structures.screening_files import SCREENING_NAME, rows_by_id
+from jaxcrystal.text import number_of
 
 
 class Best(NamedTuple):
@@ -42,7 +43,8 @@ def best_relaxed(source: str | Path, count: int) -> Best:
     """
     with opened_source(source) as folder:
         compounds, kind = read_energies(folder)
-        heights = {name: _number(text) for name, text in _column(folder / HULL_NAME, "e_above_hull").items()}
+        column = _column(folder / HULL_NAME, "e_above_hull")
+        heights = {name: number_of(text) for name, text in column.items()}
         kept = {name for name, text in _column(folder / SCREENING_NAME, "kept").items() if text == "yes"}
         screened = (folder / SCREENING_NAME).is_file()
         energies = {one.name: one.energy_per_atom for one in compounds if one.name in kept or not screened}
@@ -71,10 +73,3 @@ def _column(path: Path, name: str) -> dict[str, str]:
     if any(name not in row for row in rows.values()):
         raise DataError(f"cannot read {path}: it has no column {name}")
     return {found: row[name] for found, row in rows.items()}
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from jaxcrystal.discovery.relaxation import RelaxSettings
 from jaxcrystal.discovery.run import Work
 from jaxcrystal.elements import SYMBOLS, atomic_number
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import write_atomically
+from jaxcrystal.files import write_bytes
 from jaxcrystal.io.convert import symbols
 from jaxcrystal.structures.entries import Entry
 
@@ -84,11 +84,7 @@ def write_references(content: dict[str, Any], path: Path) -> None:
       DataError: it exists, or cannot be written.
     """
     text = (json.dumps(content, indent=None) + "\n").encode()
-
-    def write(file: BinaryIO) -> None:
-        file.write(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
-
-    write_atomically(path, write, overwrite=False)
+    write_bytes(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text, overwrite=False)
 
 
 def _entry(entry: Entry, energy_per_atom: float) -> dict[str, Any]:

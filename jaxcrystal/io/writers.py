@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import spglib
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.files import write_text
 from jaxcrystal.io.convert import formula, poscar_text, pymatgen_json_text, symbols, to_pymatgen
 from jaxcrystal.io.extxyz import write_frame
-from jaxcrystal.symmetry.groups import group_tables, hermann_mauguin
+from jaxcrystal.symmetry.groups import group_tables, hall_symbol, hermann_mauguin
+from jaxcrystal.symmetry.lattice import cell_lengths_angles
 from jaxcrystal.symmetry.orbits import FullCell, centring_translations, expand_crystal
 
 
@@ -114,9 +114,7 @@ def cif_text(
     multiplicities = np.asarray(crystal.site_ops)[mask].sum(1) * int(group_tables().num_centring[group])
     letters = ["?"] * len(site_species) if letters is None else letters
 
-    lengths = np.linalg.norm(lattice, axis=1)
-    unit = lattice / lengths[:, None]
-    angles = np.degrees(np.arccos(np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)))
+    lengths, angles = cell_lengths_angles(lattice)
     numbers, counts = np.unique(species, return_counts=True)
     elements = sorted(zip(symbols(numbers), counts.tolist(), strict=True))
     names_of_group, operations = _group_lines(group)
@@ -151,11 +149,10 @@ def cif_text(
 @cache
 def _group_lines(space_group: int) -> tuple[str, str]:
     """Returns what every CIF of a group has in common: lines with its names, and with its operations."""
-    hall = spglib.get_spacegroup_type(int(group_tables().hall_number[space_group])).hall_symbol
     names = [
         f"_space_group_IT_number   {space_group}",
         f"_space_group_name_H-M_alt   '{hermann_mauguin(space_group)}'",
-        f'_space_group_name_Hall   "{hall}"',
+        f'_space_group_name_Hall   "{hall_symbol(space_group)}"',
     ]
     operations = [
         "loop_",

@@ -42,6 +42,21 @@ class NetworkConfig:
                 f"{str(self.dimenet.edge_outputs).lower()}; a score needs 2 numbers for each edge"
             )
 
+    def with_precision(self, precision: str) -> "NetworkConfig":
+        """Returns the settings with the products of the layers in `float32`, `tf32` or `bfloat16`.
+
+        Raises:
+          RequestError: no such precision, or the network is not DimeNet++.
+        """
+        if self.module:
+            raise RequestError(
+                f"the precision of the network {self.module} is its own setting: it is not DimeNet++"
+            )
+        try:
+            return replace(self, dimenet=replace(self.dimenet, precision=precision))
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+
     def with_module(self, module: Any) -> "NetworkConfig":
         """Returns the settings that make a module.
 
@@ -59,6 +74,14 @@ class NetworkConfig:
         if settings.get("cutoff") == self.graph.cutoff:
             del settings["cutoff"]
         return replace(self, module=_name(type(module)), settings=Settings(settings))
+
+
+def with_new_names(network: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a network with the names that those of earlier versions have now."""
+    dimenet = dict(network.get("dimenet", {}))
+    if "activations" in dimenet:
+        dimenet["precision"] = dimenet.pop("activations")
+    return network | {"dimenet": dimenet}
 
 
 def make_module(network: NetworkConfig, kind: type | None = None) -> Any:

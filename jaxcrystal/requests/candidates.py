@@ -42,10 +42,17 @@ class Candidate(NamedTuple):
 
         Coordinates are a point of each site's subspace, the lattice parameters 0: both are drawn.
         """
-        group, letters = self.order.space_group, self.letters
-        return build_crystal(
-            group, self.order.species, None if letters is None else letter_indices(group, letters)
-        )
+        return _template(self.order.space_group, self.order.species, self.letters)
+
+
+@lru_cache(maxsize=4096)
+def _template(space_group: int, species: tuple[int, ...], letters: tuple[str, ...] | None) -> Crystal:
+    """Makes the template of a structure, which all on the same letters share: its arrays are read-only."""
+    indices = None if letters is None else letter_indices(space_group, letters)
+    crystal = build_crystal(space_group, species, indices)
+    for array in crystal:
+        np.asarray(array).setflags(write=False)
+    return crystal
 
 
 class Candidates(Sequence[Candidate]):

@@ -65,22 +65,12 @@ def parse_shard(text: str) -> Shard:
     return shard
 
 
-def cut_in_parts(candidates: Sequence[Candidate], size: int = PART_SIZE) -> list[list[Candidate]]:
-    """Returns the structures of each part: of one shape as far as possible, in the order of the sampler.
-
-    Args:
-      candidates: of the whole run.
-      size: structures of a part.
-    """
-    return [members for _, members in parts_of(candidates, range(-(-len(candidates) // size)), size)]
-
-
 def parts_of(
     candidates: Sequence[Candidate], parts: Iterable[int], size: int = PART_SIZE
 ) -> Iterator[tuple[int, list[Candidate]]]:
-    """Yields some parts with their structures: see `cut_in_parts`.
+    """Yields some parts with their structures, of one shape as far as possible, in the order of the sampler.
 
-    Structures are ordered by shape within a window of the run, so that no more than one is held.
+    They are ordered by shape within a window of the run, so that no more than one is held.
 
     Args:
       candidates: of the whole run.

@@ -18,7 +18,7 @@ from jaxcrystal.requests.orders import Order
 from jaxcrystal.structures.checks import MIN_DISTANCE, Audit, audit
 from jaxcrystal.symmetry.detect import STRICT_SYMPREC, SYMPREC, find_group
 from jaxcrystal.symmetry.groups import group_tables
-from jaxcrystal.symmetry.lattice import host_lattice
+from jaxcrystal.symmetry.lattice import cell_lengths_angles, host_lattice
 from jaxcrystal.symmetry.orbits import FullCell, expand_crystal, project_on_special_position
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
@@ -146,10 +146,7 @@ class Sample:
     @property
     def lengths_angles(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
         """Lengths (Å) and angles (degrees) of the conventional cell."""
-        lengths = np.linalg.norm(self.lattice, axis=1)
-        unit = self.lattice / lengths[:, None]
-        cosines = (unit[[1, 0, 0]] * unit[[2, 2, 1]]).sum(1)
-        return lengths, np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+        return cell_lengths_angles(self.lattice)
 
     def to_pymatgen(self, primitive: bool = False) -> "Structure":
         """Returns a pymatgen Structure of the conventional (or the primitive) cell."""

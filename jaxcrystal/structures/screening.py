@@ -18,6 +18,7 @@ from jaxcrystal.structures.entries import Entry, load_entries
 from jaxcrystal.structures.folder import opened_source, summary_rows
 from jaxcrystal.structures.geometry import Geometry, is_odd_density, is_short, measure
 from jaxcrystal.structures.summary import SUMMARY_NAME
+from jaxcrystal.text import number_of
 from jaxcrystal.workers import map_structures
 
 if TYPE_CHECKING:
@@ -300,14 +301,5 @@ def _groups(geometries: Sequence[Geometry | None], chosen: Sequence[int]) -> lis
 def _scores(entries: Sequence[Entry], folder: Path) -> Float[np.ndarray, "n 2"]:
     rows = {row["id"]: row for row in summary_rows(folder)}
     return np.array(
-        [[_number(rows.get(entry.name, {}).get(name)) for name in SCORES] for entry in entries], float
+        [[number_of(rows.get(entry.name, {}).get(name)) for name in SCORES] for entry in entries], float
     )
-
-
-def _number(text: str | None) -> float:
-    """Returns the number, NaN for anything else, infinity included."""
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan

@@ -5,10 +5,10 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from jaxcrystal.errors import DataError, one_line
-from jaxcrystal.files import write_atomically, write_text
+from jaxcrystal.files import write_bytes, write_text
 from jaxcrystal.structures.entries import Entry
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.screening import SCORES, Screened, Screening, geometry_of
@@ -190,7 +190,7 @@ def write_kept(screening: Screening, source: Path, folder: Path) -> list[Path]:
         except OSError as error:
             raise DataError(f"cannot read {cifs[entry.name]}: {error.strerror or error}") from error
         paths.append(folder / name)
-        _write_bytes(paths[-1], content)
+        write_bytes(paths[-1], content, overwrite=False)
     return paths
 
 
@@ -226,13 +226,6 @@ def _cif(structure: "Structure") -> str:
         return str(CifWriter(structure, symprec=_CIF_SYMPREC))
     except Exception:  # spglib finds no group, or one that its standard cell does not show
         return str(CifWriter(structure))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    def write(file: BinaryIO) -> None:
-        file.write(content)
-
-    write_atomically(path, write, overwrite=False)
 
 
 def _formula(row: Screened) -> str:

@@ -139,6 +139,12 @@ def _primitive_vectors(centring: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 @cache
+def hall_symbol(number: int) -> str:
+    """Returns the Hall symbol of the setting of a group, such as `-P 4 2 3`."""
+    return str(spglib.get_spacegroup_type(int(group_tables().hall_number[number])).hall_symbol)
+
+
+@cache
 def hermann_mauguin(number: int) -> str:
     """Returns the short Hermann-Mauguin symbol of a group, such as `Pm-3m`."""
     return str(spglib.get_spacegroup_type(int(group_tables().hall_number[number])).international_short)

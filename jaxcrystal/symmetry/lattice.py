@@ -63,6 +63,16 @@ def lengths_angles(
     return lengths, jnp.degrees(jnp.arctan2(1.0, cotangents))
 
 
+def cell_lengths_angles(
+    lattice: Float[np.ndarray, "3 3"],
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    """Returns the lengths (Å) and angles (degrees) of a cell whose rows are vectors."""
+    lengths = np.linalg.norm(lattice, axis=1)
+    unit = lattice / lengths[:, None]
+    cosines = (unit[[1, 0, 0]] * unit[[2, 2, 1]]).sum(1)
+    return lengths, np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+
+
 def metric(lattice_params: Float[Array, "6"], space_group: Int[Array, ""] | int) -> Float[Array, "3 3"]:
     """Returns the metric tensor `lattice @ lattice.T`, Å²."""
     lengths, cotangents = lengths_and_cotangents(lattice_params, space_group)

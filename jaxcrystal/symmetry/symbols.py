@@ -13,7 +13,7 @@ import spglib
 
 from jaxcrystal.errors import RequestError
 from jaxcrystal.limits import shown
-from jaxcrystal.symmetry.groups import group_tables
+from jaxcrystal.symmetry.groups import group_tables, hall_symbol
 
 #: Characters that people and word processors write for a minus sign, subscripts and a bar above.
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−﹣－", "-") | {chr(0x2080 + n): str(n) for n in range(10)})
@@ -62,12 +62,12 @@ def space_group_number(symbol: str | int) -> int:
 def is_our_setting(symbol: str | int) -> bool:
     """Returns whether a known symbol can mean the setting of `symmetry.groups`, whose letters are used."""
     settings = settings_of_symbol(str(symbol))
-    return not settings or any(setting.hall == _our_hall(setting.number) for setting in settings)
+    return not settings or any(setting.hall == hall_symbol(setting.number) for setting in settings)
 
 
 def our_setting(number: int) -> str:
     """Returns the symbol of a group in the setting of `symmetry.groups`, such as `F d -3 m:1`."""
-    hall = _our_hall(number)
+    hall = hall_symbol(number)
     return str(next(s.xhm() for s in gemmi.spacegroup_table() if s.hall == hall))
 
 
@@ -95,12 +95,6 @@ def settings_of_number(number: int) -> list[gemmi.SpaceGroup]:
     """Returns the conventional settings of a group: one, or one for each choice of origin or axes."""
     first = gemmi.find_spacegroup_by_number(number)
     return [s for s in gemmi.spacegroup_table_itb() if s.number == number and s.hm == first.hm]
-
-
-@lru_cache(maxsize=230)
-def _our_hall(number: int) -> str:
-    """Returns the Hall symbol of the setting of `symmetry.groups`, spglib's first."""
-    return str(spglib.get_spacegroup_type(int(group_tables().hall_number[number])).hall_symbol)
 
 
 def _plain(symbol: str) -> tuple[str, str]:

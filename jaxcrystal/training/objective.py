@@ -134,8 +134,8 @@ def _fitting_cache(module: Any, params: Any, graph: GraphConfig, max_nodes: int)
 def _no_noise(crystal: Crystal, sigma: Array, cond: Any = None) -> NoisePrediction:
     """Predicts no noise: which terms count does not depend on the network."""
     del sigma, cond
-    coords, lattice, nothing = jnp.zeros_like(crystal.frac_coords), jnp.zeros(6), jnp.int32(0)
-    lattice = jnp.zeros_like(crystal.lattice_params)
+    coords, lattice = jnp.zeros_like(crystal.frac_coords), jnp.zeros_like(crystal.lattice_params)
+    nothing = jnp.int32(0)
     return NoisePrediction(coords, lattice, coords, lattice, nothing, nothing)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from jaxcrystal.crystal import bucket_of
 from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
+from jaxcrystal.diffusion.loss import DenoisingLoss
 from jaxcrystal.diffusion.schedules import NoiseSchedule
 from jaxcrystal.graph.neighbors import ImageCapacity
 from jaxcrystal.model import Model
@@ -98,14 +99,14 @@ def validate(
                 losses = level_losses(key, model.params, batch, cond)
                 sums += np.stack([np.asarray(array).sum(1) for array in losses])
                 num_sites += int(batch.node_mask.sum())
-        coords, coords_weight, lattice, lattice_weight, num_cut = sums
+        summed = dict(zip(DenoisingLoss._fields, sums, strict=True))
         results.append(
             LevelLosses(
                 sites,
                 np.asarray(schedule.sigmas()),
-                coords / np.maximum(coords_weight, 1.0),
-                lattice / np.maximum(lattice_weight, 1.0),
-                float(num_cut.sum() / max(num_sites * schedule.levels, 1)),
+                summed["coords"] / np.maximum(summed["coords_weight"], 1.0),
+                summed["lattice"] / np.maximum(summed["lattice_weight"], 1.0),
+                float(summed["num_cut"].sum() / max(num_sites * schedule.levels, 1)),
             )
         )
     return results

@@ -11,7 +11,6 @@ from pymatgen.core import Lattice
 
 from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
-from jaxcrystal.environment import double_precision
 from jaxcrystal.errors import Status
 from jaxcrystal.graph.neighbors import SELF_DISTANCE, GraphConfig, ImageCapacity, find_neighbors
 from jaxcrystal.graph.reduction import minkowski_coefficients
@@ -19,6 +18,7 @@ from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import expand_crystal
 from tests.crystals import lattice_of, make_crystal, pad, random_crystal, random_shape, stack, to_device
+from tests.precision import double_precision
 
 #: Room for every neighbour, so that the lists are complete. No distance falls on the cutoff.
 PROTOTYPES = GraphConfig(cutoff=5.0123, max_neighbors=200, lattice_vectors=500, grid=4)

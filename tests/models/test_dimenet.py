@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from scipy import special
 
-from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import Edges, Globals, Nodes, build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import bessel_zeros, edge_weight, envelope, radial_basis, spherical_bessel_basis
 from jaxcrystal.models.dimenet import MIN_DISTANCE, DimeNet, DimeNetConfig
 from jaxcrystal.models.network import NetworkConfig
 from tests.crystals import pad, random_crystal, random_params, to_device
+from tests.precision import double_precision
 
 GOLDENS = Path(__file__).with_name("dimenet_goldens.npz")
 SMALL = DimeNetConfig(

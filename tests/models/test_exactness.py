@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcrystal.environment import double_precision
 from jaxcrystal.graph.multigraph import build_multigraph
 from jaxcrystal.graph.neighbors import GraphConfig, ImageCapacity
 from jaxcrystal.models.bases import edge_weight
@@ -23,6 +22,7 @@ from jaxcrystal.models.network import NetworkConfig
 from jaxcrystal.score import reduce_edges
 from jaxcrystal.symmetry.groups import group_tables
 from tests.crystals import other_cell, primitive_cell, random_crystal, random_params, to_device
+from tests.precision import double_precision
 
 SITES = 2
 #: Sizes the written-out cells are padded to, so that few shapes are compiled.

@@ -17,7 +17,8 @@ from jaxcrystal.requests.requests import Request, make_plan
 from jaxcrystal.sampling import run_time
 from jaxcrystal.sampling.batches import WINDOW
 from jaxcrystal.sampling.run import RunSettings, counts_of
-from jaxcrystal.sampling.run_folder import PART_SIZE, cut_in_parts, digest, parts_of
+from jaxcrystal.sampling.run_folder import PART_SIZE, digest, parts_of
+from tests.tiny import cut_in_parts
 
 TITANATE = {"Ba": 1, "Ti": 1, "O": 1}
 TWELVE = "Li-Na-K-Rb-Cs-Be-Mg-Ca-Sr-Ba-O-S"

@@ -15,9 +15,10 @@ from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling import run as module
 from jaxcrystal.sampling.parts import Part, write_part
 from jaxcrystal.sampling.run import RunSettings, open_run, sample_to_folder
-from jaxcrystal.sampling.run_folder import PART_SIZE, cut_in_parts
+from jaxcrystal.sampling.run_folder import PART_SIZE
 from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.folder import part_folders, summary_rows
+from tests.tiny import cut_in_parts
 
 
 def contents(folder: Path) -> dict[str, bytes]:

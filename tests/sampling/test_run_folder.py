@@ -9,11 +9,12 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.requests.candidates import make_candidates
 from jaxcrystal.requests.orders import make_order
 from jaxcrystal.sampling.batches import shape_of
-from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, cut_in_parts, digest
+from jaxcrystal.sampling.run_folder import PART_SIZE, RunFolder, digest
 from jaxcrystal.sampling.sample import sample
 from jaxcrystal.structures.finished import Samples
 from jaxcrystal.structures.folder import part_folders, summary_rows
 from jaxcrystal.structures.summary import summary_row
+from tests.tiny import cut_in_parts
 
 SETTINGS = {"seed": 0, "sampler": {"steps_per_level": 2}, "formats": ["cif"]}
 

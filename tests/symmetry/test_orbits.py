@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcrystal.crystal import MAX_OPS, Crystal
-from jaxcrystal.environment import double_precision
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import (
@@ -21,6 +20,7 @@ from jaxcrystal.symmetry.orbits import (
 from jaxcrystal.symmetry.wyckoff import group_operations, locate, wyckoff_position, wyckoff_positions
 from tests.crystals import operations_near, params_from_lengths_angles
 from tests.groups import each_group
+from tests.precision import double_precision
 
 MERGE_DISTANCE = 0.3
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcrystal import cli
 from jaxcrystal.data.batches import to_crystals
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import load_or_prepare
@@ -51,6 +52,17 @@ def test_a_run_folder_holds_what_people_look_for(trained):
         for step in ("3", "6")
     }
     assert str(best.info["steps"]) == min(losses, key=losses.get)
+
+
+def test_where_the_cut_at_the_nearest_neighbours_acts_is_reported(trained, capsys):
+    """In the log, by the validation, in the model, and by `info`: eight of more neighbours stay."""
+    out = trained[1]
+    assert {float(row["cut_share"]) for row in read_rows(out / "log.csv")} == {1.0}
+    info = load_model(out).info
+    assert info["constrained_cut_share"] == 1.0
+    assert info["free_cut_share"] > 0.9
+    assert cli.main(["info", str(out)]) == 0
+    assert "constrained_cut_share: 1.0\n" in capsys.readouterr().out
 
 
 def test_batches_made_on_the_host_train_the_same(trained, tmp_path):

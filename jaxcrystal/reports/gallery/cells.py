@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from jaxcrystal.io.convert import symbols, to_pymatgen
 from jaxcrystal.symmetry.detect import SYMPREC, find_conventional_cell
+from jaxcrystal.symmetry.lattice import cell_lengths_angles
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -41,8 +42,9 @@ def compact_cell(
     units = round(1 / COORD_UNIT)
     coords = np.rint(np.asarray(frac_coords, float) * units).astype(int) % units
     runs = [[symbol, len(list(run))] for symbol, run in groupby(symbols(species))]
+    lengths, angles = cell_lengths_angles(lattice)
     return {
-        "lattice": [*_rounded(_lengths(lattice), 4), *_rounded(_angles(lattice), 3)],
+        "lattice": [*_rounded(lengths, 4), *_rounded(angles, 3)],
         "elements": runs,
         "coords": coords.ravel().tolist(),
     }
@@ -70,16 +72,6 @@ def element_table(elements: set[str]) -> dict[str, dict[str, Any]]:
             "radius": round(float(covalent_radii[number]), 2) if known else _UNKNOWN_RADIUS,
         }
     return table
-
-
-def _lengths(lattice: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(lattice, axis=1)
-
-
-def _angles(lattice: np.ndarray) -> np.ndarray:
-    unit = lattice / _lengths(lattice)[:, None]
-    cosines = (unit[[1, 0, 0]] * unit[[2, 2, 1]]).sum(1)
-    return np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
 
 
 def _rounded(numbers: np.ndarray, digits: int) -> list[float]:
