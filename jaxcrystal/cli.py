@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `jaxcrystal ... | head`
         _drop_output()
         return 0
+    except MemoryError:
+        _drop_output()
+        say("error: there is not enough memory")
+        return 2
     except OSError as error:  # a full disk, a name that is too long, a folder that may not be read
         _drop_output()
         say(f"error: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
@@ -90,7 +94,8 @@ def _make_printable() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # `jaxcrystal ... >&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
-    if sys.stdout.errors == "strict" and hasattr(sys.stdout, "reconfigure"):
+    # As Python sets them: the second in the C locale, where it is not told to use UTF-8.
+    if sys.stdout.errors in ("strict", "surrogateescape") and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="jaxcrystal")
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -95,6 +96,17 @@ def read_text(path: str | Path, most: int = LONGEST_TEXT) -> str:
         raise DataError(error.strerror or str(error)) from error
     except ValueError as error:  # a name with a NUL, bytes that are no UTF-8
         raise DataError(one_line(error)) from error
+
+
+def require_regular(path: Path) -> None:
+    """Checks that a file is one, and no device or pipe, which may never end.
+
+    Raises:
+      DataError: it is none; without its name.
+      OSError: there is no such file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError("it is no regular file")
 
 
 def require_absent(path: str | Path) -> None:

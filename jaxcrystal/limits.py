@@ -101,5 +101,7 @@ BEST_OF = Within(1, 10_000)
 LATTICE_STEP = Within(0, 1000)
 #: Of the lattice; 1 is the full spread.
 TEMPERATURE = Within(0, 100)
+#: Of files: the cell that a site is written in may be another than the first, but no site is this far away.
+FRAC_COORD = Within(-1000, 1000)
 PROCESSES = Within(1, 1024)
 WORKERS = Within(0, 1024)

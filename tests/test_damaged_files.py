@@ -170,6 +170,10 @@ SETTINGS = {
     ),
     "network": (lambda text: text.replace("[network]", "network = 3\n[x]"), "TOMLDecodeError"),
     "hidden": (lambda text: text.replace("hidden = 16", "hidden = 0"), ""),
+    "cutoff": (
+        lambda text: text.replace("cutoff = 4.0", "cutoff = 1e18"),
+        "cutoff is 1e+18; it must be at most",
+    ),
     "blocks": (lambda text: text.replace("blocks = 1", "blocks = 2"), "the file lacks InteractionBlock_1"),
     "element": (lambda text: text.replace("    3,", "    300,"), "info.elements are not atomic numbers"),
     "element-text": (

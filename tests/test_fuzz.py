@@ -99,6 +99,9 @@ BASES = {
         ["mine.toml", "--until", "plan", "--out", "x"],
     ],
     "screen": [[NOWHERE]],
+    "relax": [[NOWHERE, "--potential", "emt", "--out", "x"]],
+    "references": [[NOWHERE, "--potential", "emt", "--out", "x.json"]],
+    "hull": [[NOWHERE, "--references", NOWHERE]],
     "phonons": [[NOWHERE, "--out", "x"]],
     "inputs": [[NOWHERE, "--out", "x"]],
     "view": [[NOWHERE]],
@@ -178,7 +181,7 @@ def trainings(draw: st.DrawFn) -> str:
     for *tables, name in draw(st.lists(st.sampled_from(SETTINGS), max_size=3)):
         table = content
         for outer in tables:
-            table = table.setdefault(outer, {})
+            table = inner if isinstance(inner := table.setdefault(outer, {}), dict) else {}
         table[name] = draw(st.one_of(values, st.floats(-2, 2), st.integers(-2, 1000)))
     return tomli_w.dumps(content)
 
@@ -233,6 +236,7 @@ def attempt(tmp_path_factory):
             assert last.startswith("jaxcrystal: error: "), said
             assert len(last) <= 300, said
             assert all(line.startswith("jaxcrystal: ") for line in said.splitlines()), said
+            assert len(said.splitlines()) <= 2, said
             assert output.getvalue() == ""
         assert mine.read_bytes() == before
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < MOST_MEMORY

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from unittest import mock
 
 import pytest
 from tqdm import tqdm
@@ -13,10 +14,13 @@ from tests.tiny import make_tiny_model
 
 
 class Ascii(io.TextIOWrapper):
-    """A terminal that knows no other characters, as `LC_ALL=C` and `PYTHONIOENCODING=ascii` make one."""
+    """A terminal that knows no other characters, as `PYTHONIOENCODING=ascii` makes one.
 
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="ascii", errors="strict")
+    Or `LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0`, with the other way of Python with what it lacks.
+    """
+
+    def __init__(self, errors: str = "strict") -> None:
+        super().__init__(io.BytesIO(), encoding="ascii", errors=errors)
 
     def text(self) -> str:
         self.flush()
@@ -33,8 +37,9 @@ def test_help_on_an_ascii_terminal(command, monkeypatch) -> None:
     assert "usage: jaxcrystal" in terminal.text()
 
 
-def test_characters_that_a_terminal_lacks_have_others(monkeypatch) -> None:
-    terminal = Ascii()
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_characters_that_a_terminal_lacks_have_others(errors, monkeypatch) -> None:
+    terminal = Ascii(errors)
     monkeypatch.setattr(sys, "stdout", terminal)
 
     def run(_: object) -> int:
@@ -44,6 +49,23 @@ def test_characters_that_a_terminal_lacks_have_others(monkeypatch) -> None:
     monkeypatch.setattr("jaxcrystal.commands.info.run", run)
     assert cli.main(["info"]) == 0
     assert terminal.text() == "4.1 A, 12 A3/atom, 90?, ? ?\n"
+
+
+def test_sampling_and_screening_on_an_ascii_terminal(model, tmp_path, monkeypatch) -> None:
+    """They had finished, and then could not say so."""
+    what = ["--space-group", "221", "--wyckoff", "Ba=a,Ti=b,O=c", "--count", "2", "--steps-per-level", "1"]
+    run = str(tmp_path / "run")
+    for line in (["sample", *what, "--model", model, "--out", run], ["screen", run, "--processes", "1"]):
+        terminal = Ascii()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert cli.main(line) == 0
+        assert "written to" in terminal.text()
+
+
+def test_too_little_memory_is_an_error_of_one_line(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("jaxcrystal.commands.info.run", mock.Mock(side_effect=MemoryError))
+    assert cli.main(["info"]) == 2
+    assert capsys.readouterr().err == "jaxcrystal: error: there is not enough memory\n"
 
 
 @pytest.fixture

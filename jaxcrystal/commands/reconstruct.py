@@ -202,12 +202,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> Path:
     Raises:
       DataError: it holds something else, or cannot be made.
     """
-    from jaxcrystal.files import claim_folder, remove_partial
+    from jaxcrystal.errors import DataError
+    from jaxcrystal.files import claim_folder, read_text, remove_partial
 
     try:
-        before = json.loads((out / _METRICS).read_text(encoding="utf-8"))
+        before = json.loads(read_text(out / _METRICS))
         ours = before["complete"] is False and before["settings"] == settings
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, ValueError, KeyError, TypeError, RecursionError):
         ours = False
     if not ours:
         claim_folder(out, leftovers=True)

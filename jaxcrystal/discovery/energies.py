@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.discovery.run import RelaxFolder
 from jaxcrystal.errors import DataError, one_line
+from jaxcrystal.files import read_text
 from jaxcrystal.io.text import TEXT_ERRORS, open_text
 from jaxcrystal.structures.folder import RUN_NAME, summary_rows
 
@@ -92,11 +93,11 @@ def _of_file(path: Path) -> tuple[list[Compound], Energies]:
 
 def _of_folder(folder: Path) -> tuple[list[Compound], Energies]:
     try:
-        run = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+        run = json.loads(read_text(folder / RUN_NAME))
         if run["format"] != RelaxFolder.format:
             raise ValueError(f"its format is {run['format']!r}")
         kind = Energies(run["settings"]["potential"], run["settings"]["correction"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (DataError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder} is no folder that `jaxcrystal relax` wrote ({one_line(error)})") from error
     try:
         return list(_of_rows(summary_rows(folder))), kind

@@ -1,7 +1,5 @@
 """Places crystals on the convex hull of known ones."""
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +12,7 @@ from jaxcrystal.discovery.potentials import Energies
 from jaxcrystal.errors import DataError, RequestError
 from jaxcrystal.files import write_text
 from jaxcrystal.structures.screening_files import encodable
-from jaxcrystal.text import aligned
+from jaxcrystal.text import aligned, csv_text
 
 if TYPE_CHECKING:
     from pymatgen.analysis.phase_diagram import PhaseDiagram
@@ -143,27 +141,21 @@ def place_on_hull(compounds: Sequence[Compound], references: Sequence[Compound])
 
 def hull_csv(placed: Sequence[Placed], kind: Energies) -> str:
     """Returns a row each: energies in eV per atom, empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in placed:
-        writer.writerow(
-            [
-                encodable(one.compound.name),
-                one.compound.composition.reduced_formula,
-                *(
-                    _number(x, 6)
-                    for x in (one.e_above_hull, one.formation_energy, one.compound.energy_per_atom)
-                ),
-                encodable(one.decomposition),
-                one.system,
-                one.known_compounds,
-                "yes" if one.compound.converged else "no",
-                one.status,
-                *kind,
-            ]
-        )
-    return text.getvalue()
+    rows = [
+        [
+            encodable(one.compound.name),
+            one.compound.composition.reduced_formula,
+            *(_number(x, 6) for x in (one.e_above_hull, one.formation_energy, one.compound.energy_per_atom)),
+            encodable(one.decomposition),
+            one.system,
+            one.known_compounds,
+            "yes" if one.compound.converged else "no",
+            one.status,
+            *kind,
+        ]
+        for one in placed
+    ]
+    return csv_text([COLUMNS, *rows])
 
 
 def write_hull(placed: Sequence[Placed], kind: Energies, path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.io.records import PROPERTIES, Record
+from jaxcrystal.limits import FRAC_COORD
 from jaxcrystal.npz import Array, read_npz
 from jaxcrystal.symmetry.crystals import build_crystal
 from jaxcrystal.symmetry.orbits import expand_crystal
@@ -35,7 +36,7 @@ SCHEMA = {
     "lattice_params": Array("f", ("structures", 6), -60.0, 1e6),
     "num_sites": Array("iu", ("structures",), 1, 100_000),
     "species": Array("iu", ("sites",), 1, 118),
-    "frac_coords": Array("f", ("sites", 3), -1e3, 1e3),
+    "frac_coords": Array("f", ("sites", 3), FRAC_COORD.low, FRAC_COORD.high),
     "letters": Array("iu", ("sites",), 0),
     "formation_energy_per_atom": _NUMBER,
     "e_above_hull": _NUMBER,

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxcrystal.io.rejection import Reason, Rejected
+from jaxcrystal.limits import FRAC_COORD
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -33,6 +34,9 @@ def checked(structure: "Structure") -> "Structure":
         raise Rejected(Reason.NOT_PERIODIC, f"not periodic in three directions (pbc {directions})")
     if not np.isfinite(frac_coords).all():
         raise Rejected(Reason.UNPARSABLE, "a coordinate is not a finite number")
+    farthest = np.abs(frac_coords).max(initial=0.0)
+    if refused := FRAC_COORD.refusal(float(farthest)):
+        raise Rejected(Reason.UNPARSABLE, f"a fractional coordinate {refused}")
     require_cell(lattice)
     for one, other, distance in near_pairs(lattice, frac_coords, ONE_POINT):
         names = f"{structure[one].species_string} and {structure[other].species_string}"

@@ -13,7 +13,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path, PurePath
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import require_size
+from jaxcrystal.files import require_regular, require_size
 from jaxcrystal.io.arrays import ARRAYS_NAME, array_records
 from jaxcrystal.io.documents import document_records
 from jaxcrystal.io.extxyz import split_frames
@@ -170,6 +170,7 @@ def file_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
 
 def _zip_records(name: str, path: Path, skipped: Skipped) -> Iterator[Record]:
     """Yields the structures of an archive, whose members are taken like the files of a folder."""
+    require_regular(path)
     with zipfile.ZipFile(path) as archive:
         require_size(archive, path.stat().st_size)
         members = sorted(info.filename for info in archive.infolist() if not info.is_dir())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import most_unpacked
+from jaxcrystal.files import most_unpacked, require_regular
 
 #: Opens a compressed file, by the end of its name.
 COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -27,7 +27,12 @@ _BYTE_ORDER_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (
 
 
 def open_text(path: Path) -> TextIOWrapper:
-    """Opens a text file, compressed or not; bytes that are no UTF-8 are kept for `clean`."""
+    """Opens a text file, compressed or not; bytes that are no UTF-8 are kept for `clean`.
+
+    Raises:
+      DataError: it is a device or a pipe; without its name.
+    """
+    require_regular(path)
     file = unpacked(path.open("rb"), path.suffix, path.stat().st_size)
     try:
         return as_text(file)

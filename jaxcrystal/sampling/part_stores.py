@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from jaxcrystal.errors import DataError
-from jaxcrystal.files import is_partial, remove_partial, write_atomically, zipped
+from jaxcrystal.files import is_partial, remove_partial, require_regular, write_atomically, zipped
 from jaxcrystal.remote import Objects, is_url
 from jaxcrystal.structures.folder import PARTS, ZIPPED, is_part, unzip_part
 
@@ -86,18 +86,26 @@ class _OnDisk(PartStore):
         return path.is_file() and path.stat().st_size > 0
 
     def read(self, name: str) -> bytes | None:
+        path = self._path / name
         try:
-            return (self._path / name).read_bytes()
+            require_regular(path)
+            return path.read_bytes()
+        except DataError as error:
+            raise DataError(f"cannot read {path}: {error}") from error
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise DataError(f"cannot read {self._path / name}: {error.strerror or error}") from error
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
     def lines(self, name: str) -> AbstractContextManager[TextIO]:
+        path = self._path / name
         try:
-            return (self._path / name).open(encoding="utf-8", newline="")
+            require_regular(path)
+            return path.open(encoding="utf-8", newline="")
+        except DataError as error:
+            raise DataError(f"cannot read {path}: {error}") from error
         except OSError as error:
-            raise DataError(f"cannot read {self._path / name}: {error.strerror or error}") from error
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
     def write(self, name: str, write: Write) -> None:
         write_atomically(self._path / name, write)

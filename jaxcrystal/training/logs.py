@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcrystal.errors import DataError
+from jaxcrystal.errors import DataError, one_line
 from jaxcrystal.files import write_text
 from jaxcrystal.text import csv_text
 from jaxcrystal.training.validation import LevelLosses
@@ -108,15 +108,22 @@ def append_rows(path: Path, columns: tuple[str, ...], rows: Sequence[Sequence[An
 
 
 def cut_rows_after(path: Path, step: int) -> None:
-    """Cuts the rows that a resumed run will write again, and a line that a kill tore."""
+    """Cuts the rows that a resumed run will write again, and a line that a kill tore.
+
+    Raises:
+      DataError: it is no log.
+    """
     if not path.exists():
         return
     # A line is whole if its newline is there; what stands after the last one is torn.
-    header, *rows = path.read_text(encoding="utf-8").split("\n")[:-1] or [""]
+    try:
+        header, *rows = path.read_text(encoding="utf-8").split("\n")[:-1] or [""]
+        kept = [row for row in rows if int(row.split(",")[0]) <= step]
+    except ValueError as error:
+        raise DataError(f"cannot read {path}: {one_line(error)}; a run can go on without it") from error
     if not header:
         path.unlink()
         return
-    kept = [row for row in rows if int(row.split(",")[0]) <= step]
     write_text(path, "\n".join([header, *kept]) + "\n")
 
 

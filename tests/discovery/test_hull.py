@@ -1,6 +1,7 @@
 """The convex hull: numbers by hand and by EMT, files of energies, and what is refused."""
 
 import bz2
+import csv
 import gzip
 import json
 import math
@@ -20,6 +21,7 @@ from jaxcrystal.discovery.references import reference_energies, write_references
 from jaxcrystal.discovery.relaxation import RelaxSettings
 from jaxcrystal.discovery.run import RelaxFolder, Work, entries_of
 from jaxcrystal.errors import DataError, RequestError
+from jaxcrystal.structures.screening_files import rows_by_id
 from tests.discovery.crystals import b2, cubic
 
 QUIET = Work(processes=1, progress=False)
@@ -206,13 +208,14 @@ def test_tables(tmp_path) -> None:
         ),
         ("a.json", '{"format": "jaxcrystal-references-1"}', "cannot read energies"),
         ("a.json", "[" * 100_000, "cannot read energies"),
+        ("run.json", "[" * 100_000, "is no folder that"),
         ("b.json", "", "does not exist"),
     ],
 )
 def test_files_that_cannot_be_read(name, text, words, tmp_path) -> None:
     (tmp_path / name.replace("b", "a")).write_text(text)
     with pytest.raises(DataError, match=words):
-        read_energies(tmp_path / name, Energies("emt"))
+        read_energies(tmp_path if name == "run.json" else tmp_path / name, Energies("emt"))
 
 
 @pytest.mark.parametrize(
@@ -243,6 +246,15 @@ def test_another_file_is_not_overwritten(tmp_path) -> None:
     (tmp_path / "mine.csv").write_text("a,b\n")
     with pytest.raises(DataError, match="is not a file of `jaxcrystal hull`"):
         write_hull(placed, Energies("emt"), tmp_path / "mine.csv")
+
+
+def test_no_name_is_a_formula_of_a_spreadsheet(tmp_path) -> None:
+    name = "=cmd|'/C calc'!A0"
+    placed = place_on_hull([Compound(name, Composition("Cu3Au"), -3.8)], KNOWN)
+    write_hull(placed, Energies("emt"), tmp_path / HULL_NAME)
+    with open(tmp_path / HULL_NAME, newline="") as file:
+        assert next(csv.DictReader(file))["id"] == f"'{name}"
+    assert [*rows_by_id(tmp_path / HULL_NAME)] == [name]
 
 
 def test_two_crystals_of_one_name_are_both_checked() -> None:

@@ -169,3 +169,26 @@ def test_what_is_much_larger_unpacked_is_not_read(name, folder, tmp_path, monkey
         file.write(CIF.encode() + b" " * 100_000)  # it grows to 150 times its size
     ((_, found),) = read_structures(tmp_path / "fair.cif.gz")
     assert isinstance(found, Structure)
+
+
+@pytest.mark.parametrize("suffix", ["cif", "csv", "json", "jsonl", "extxyz", "vasp", "cif.gz", "zip"])
+def test_a_device_never_ends(suffix, tmp_path):
+    """It is refused before it is read, and passed over in a folder."""
+    link = tmp_path / f"endless.{suffix}"
+    link.symlink_to("/dev/zero")
+    if suffix == "csv":  # whose columns are looked at first
+        with pytest.raises(DataError, match="it is no regular file"):
+            list(read_structures(link))
+    else:
+        ((_, cause),) = read_structures(link)
+        assert "it is no regular file" in str(cause)
+    with pytest.raises(DataError, match="holds no structure file"):
+        list(read_structures(tmp_path))
+
+
+def test_a_coordinate_that_no_crystal_has(tmp_path):
+    """Where one is 1e300 cells away nothing is left of the others' places."""
+    cell = "far\n1.0\n5 0 0\n0 5 0\n0 0 5\nNa Cl\n1 1\ndirect\n"
+    (tmp_path / "POSCAR").write_text(cell + "0 0 0\n1e300 0.5 0.5\n")
+    ((_, cause),) = read_structures(tmp_path / "POSCAR")
+    assert "a fractional coordinate is 1e+300; it must be at most 1000" in str(cause)

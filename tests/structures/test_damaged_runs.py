@@ -143,6 +143,14 @@ def test_a_damaged_description_of_a_run(text, run) -> None:
     assert len(str(error.value)) < 300
 
 
+def test_a_device_in_place_of_a_description(run, capsys) -> None:
+    (run / "run.json").unlink()
+    (run / "run.json").symlink_to("/dev/zero")
+    assert "is no folder that `jaxcrystal relax` wrote" in refusal(capsys, "hull", run, "--references", run)
+    with pytest.raises(DataError, match=r"cannot read .*run\.json: it is no regular file"):
+        RunFolder(run, {"seed": 0})
+
+
 def test_a_folder_that_is_removed_during_a_run_ends_it(run) -> None:
     folder = RunFolder(run, {"seed": 0})
     shutil.rmtree(run)

@@ -51,6 +51,15 @@ def test_a_torn_header_is_written_again(tmp_path, torn):
     assert path.read_text() == "step,loss\n2,0.5\n"
 
 
+@pytest.mark.parametrize("damage", [b"two,0.5\n", b"\xff\xfe\n", b"\n"])
+def test_a_damaged_log_is_named(tmp_path, damage):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"step,loss\n2,0.5\n" + damage)
+    with pytest.raises(DataError, match=r"cannot read .*log\.csv: .*a run can go on without it"):
+        cut_rows_after(path, 100)
+    assert path.read_bytes().endswith(damage)
+
+
 def test_numbers_of_single_precision_are_told_apart(tmp_path):
     value = np.float32(0.1)
     after = np.nextafter(value, np.float32(1))
