@@ -1,7 +1,7 @@
 """What each setting of the sampler does to reconstruction, one changed at a time.
 
 python -m benchmarks.ablations --data test.npz [--targets 100] [--max-sites 4] [--samples 1]
-    [--min-free-coords 0] [--only steps_per_level schedule best_of] [--chains 1 2 4 8]
+    [--min-free-coords 0] [--min-space-group 16] [--only steps_per_level schedule best_of] [--chains 1 2 4 8]
     [--given letters free drawn] [--model DIR] [--seed 0] [--processes 2] [--name ablations]
 
 T = 10, 20, 40, 80; τ = 0, 0.15, 0.3, 1; joint and alternating updates; with and without the
@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--targets", type=int, default=100)
     parser.add_argument("--max-sites", type=int, default=4)
+    parser.add_argument("--min-space-group", type=int, default=16, help="of the targets")
     parser.add_argument("--min-free-coords", type=int, default=0, help="of the targets, at their letters")
     parser.add_argument("--chains", nargs="+", type=int, default=(1, 2, 4, 8), help="values of best_of")
     parser.add_argument("--only", nargs="+", choices=ABLATIONS, default=ABLATIONS, help="settings")
@@ -110,7 +111,12 @@ def main() -> None:
 
     use_all_cores()
     model = load_model(arguments.model)
-    dataset = choose(Dataset.load(arguments.data), None, arguments.max_sites)
+    dataset = choose(
+        Dataset.load(arguments.data),
+        None,
+        arguments.max_sites,
+        min_space_group=arguments.min_space_group,
+    )
     hard = Targets.from_dataset(dataset).free_coords >= arguments.min_free_coords
     dataset = choose(dataset.select(np.flatnonzero(hard)), arguments.targets, None, arguments.seed)
     targets, clock = Targets.from_dataset(dataset), CompileClock()

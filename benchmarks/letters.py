@@ -24,6 +24,9 @@ from jaxcrystal.letters.frequencies import prior_weights
 from jaxcrystal.model import load_model
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 
+#: Of the held-out structures: the data of the bundled model begins there.
+_MIN_SPACE_GROUP = 16
+
 
 def main() -> None:
     """Prints two lines; writes `results/NAME.json`."""
@@ -38,7 +41,7 @@ def main() -> None:
     chances: dict[str, list[float]] = defaultdict(list)
     likeliest: dict[str, list[bool]] = defaultdict(list)
     nearest: list[bool] = []
-    for row in np.flatnonzero((dataset.space_group >= 16) & (dataset.num_sites <= 20)).tolist():
+    for row in np.flatnonzero((dataset.space_group >= _MIN_SPACE_GROUP) & (dataset.num_sites <= 20)).tolist():
         group, sites = int(dataset.space_group[row]), dataset.sites(row)
         positions = wyckoff_positions(group)
         letters: dict[int, list[str]] = defaultdict(list)
