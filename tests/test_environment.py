@@ -12,6 +12,7 @@ import pytest
 from jax import Array
 
 from jaxcrystal import environment
+from tests.precision import double_precision
 
 
 @pytest.mark.parametrize("num_rows", [32_768, 32_769, 100_000])

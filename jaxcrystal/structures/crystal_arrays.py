@@ -1,6 +1,6 @@
 """Finished crystals as arrays: thousands on the device, and what a user wants of one of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-@jax.tree_util.register_dataclass
+@jax.tree_util.register_pytree_with_keys_class
 @dataclass(frozen=True, eq=False)
 class CrystalArrays:
     """Finished crystals, arrays of JAX or NumPy with one row each; padded sites have species 0.
@@ -55,6 +55,18 @@ class CrystalArrays:
     status: Int[Any, "*crystals"]
     valid: Bool[Any, "*crystals"]
     scores: Float[Any, "*crystals 2"]
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], None]:
+        """Returns the arrays with their names, as jax asks for them."""
+        return [(jax.tree_util.GetAttrKey(name), array) for name, array in self._columns()], None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, arrays: Sequence[Any]) -> "CrystalArrays":
+        """Returns what jax makes of the arrays, which need not be arrays: types are not looked at."""
+        made = object.__new__(cls)
+        for field, array in zip(fields(cls), arrays, strict=True):
+            object.__setattr__(made, field.name, array)
+        return made
 
     def __len__(self) -> int:
         return len(self.space_group)
