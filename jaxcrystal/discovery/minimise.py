@@ -84,11 +84,11 @@ def minimise(
     """
     calculator.reset()
     reached = _Free(free, calculator, energies, np.zeros(len(free)) if start is None else start)
-    steps = _Steps(reached, logfile=None)
-    for _ in steps.irun(fmax=0.0, steps=max_steps):
-        found = reached.minimum(steps.nsteps)
-        if found.max_force <= max_force and found.max_stress <= max_stress:
-            return found._replace(converged=True)
+    with _Steps(reached, logfile=None) as steps:  # older versions of ASE open a file even so
+        for _ in steps.irun(fmax=0.0, steps=max_steps):
+            found = reached.minimum(steps.nsteps)
+            if found.max_force <= max_force and found.max_stress <= max_stress:
+                return found._replace(converged=True)
     return found
 
 
