@@ -122,21 +122,28 @@ def random_shape(rng, space_group, ratio=1.4, angles=(40.0, 140.0)) -> tuple[np.
     """Lengths of a cell of volume 1 (of sin 120° with hexagonal axes) and angles of the family."""
     family = int(group_tables().family[space_group])
     lengths = np.exp(rng.uniform(-np.log(ratio), np.log(ratio), 3))
-    angle = rng.uniform(*angles, 3)
-    while family == 0 and _unit_volume_squared(angle) < MIN_UNIT_VOLUME_SQUARED:  # three that close no cell
-        angle = rng.uniform(*angles, 3)
+    angle = random_angles(rng, space_group, angles)
     if family >= 3:
         lengths[1] = lengths[0]
     if family == 5:
         lengths[2] = lengths[0]
-    if family >= 1:
-        angle[[0, 2]] = 90.0
-    if family >= 2:
-        angle[1] = 90.0
-    if family == 4:
-        angle[2] = 120.0
     unit = np.sqrt(_unit_volume_squared(angle)) if family < 2 else 1.0
     return lengths / (unit * np.prod(lengths)) ** (1 / 3), angle
+
+
+def random_angles(rng, space_group, bounds=(40.0, 140.0)) -> np.ndarray:
+    """Angles (degrees) of the family: three free ones are drawn again until they make a cell."""
+    family = int(group_tables().family[space_group])
+    angles = rng.uniform(*bounds, 3)
+    while family == 0 and _unit_volume_squared(angles) < MIN_UNIT_VOLUME_SQUARED:
+        angles = rng.uniform(*bounds, 3)
+    if family >= 1:
+        angles[[0, 2]] = 90.0
+    if family >= 2:
+        angles[1] = 90.0
+    if family == 4:
+        angles[2] = 120.0
+    return angles
 
 
 def _unit_volume_squared(angles: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import spglib
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.lattice import lattice_matrix
 from jaxcrystal.symmetry.orbits import centring_translations
-from tests.crystals import params_from_lengths_angles
+from tests.crystals import params_from_lengths_angles, random_angles
 from tests.groups import GROUPS, each_group
 
 
@@ -94,7 +94,7 @@ def _lattice(lengths, angles, number):
 @each_group
 def test_cartesian_rotations(number):
     rng = np.random.default_rng(number)
-    lengths, angles = jnp.array(rng.uniform(3, 15, 3)), jnp.array(rng.uniform(75, 110, 3))
+    lengths, angles = jnp.array(rng.uniform(3, 15, 3)), jnp.array(random_angles(rng, number))
     lattice = np.asarray(_lattice(lengths, angles, number))
     rotations, translations = _operations(number)
     cart_rotations = group_tables().cart_rotations[number, : len(rotations)]
