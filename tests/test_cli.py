@@ -121,6 +121,24 @@ def test_sample_of_two_groups(sample_arguments, tmp_path, capsys) -> None:
     assert capsys.readouterr().out.count("_225") == 3
 
 
+def test_sample_where_angles_are_free(sample_arguments, tmp_path) -> None:
+    """Of `--space-group 14 --sites` and the like: one angle is free, or all three."""
+    assert cli.main(sample_arguments(sites=("--sites", "Ba=2,O=3"), group="14,P-1")) == 0
+    rows = read_summary(tmp_path / "out")
+    assert [row["requested_group"] for row in rows] == ["14"] * 3 + ["2"] * 3
+    assert {row["status"] for row in rows} == {"ok"}
+    angles = {}
+    for row in rows:
+        (path,) = (tmp_path / "out").rglob(f"{row['id']}.cif")
+        lines = (line.split() for line in path.read_text().splitlines() if line.startswith("_cell_angle_"))
+        angles[row["id"]] = [float(value) for _, value in lines]
+    monoclinic, triclinic = ([angles[row["id"]] for row in some] for some in (rows[:3], rows[3:]))
+    assert all(alpha == gamma == 90.0 for alpha, _, gamma in monoclinic)
+    free = [beta for _, beta, _ in monoclinic] + [angle for cell in triclinic for angle in cell]
+    assert len(set(free)) == 12
+    assert all(18.0 < angle < 162.0 and angle != 90.0 for angle in free)
+
+
 def stop_before_sampling(monkeypatch, error) -> None:
     """Everything up to the sampling is done, which then fails."""
 

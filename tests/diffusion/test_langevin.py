@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxcrystal.diffusion.langevin import (
     MIN_LENGTH,
@@ -26,6 +27,7 @@ from jaxcrystal.structures.checks import audit
 from jaxcrystal.symmetry.lattice import (
     MIN_UNIT_VOLUME_SQUARED,
     free_params,
+    lattice_matrix,
     lengths_and_cotangents,
     lengths_angles,
     unit_volume_squared,
@@ -48,7 +50,7 @@ RIGHT = np.full(3, 90.0)
 run = jax.jit(anneal, static_argnames=("score", "config"))
 # Compiled: step by step, each step is a program.
 begin = jax.jit(jax.vmap(init))
-lengths_of = jax.jit(jax.vmap(lambda params, group: lengths_angles(params, group)[0]))
+lattices_of = jax.jit(jax.vmap(lattice_matrix))
 
 
 @partial(jax.jit, static_argnames=("network", "config"))
@@ -77,14 +79,13 @@ def repeated(crystal, count):
 CENTRE = np.array([0.5, 0.02, 0.9])
 SPREAD = 0.3  # Å
 BROAD = 0.25  # of a length
-MEAN, WIDTH = np.array([4.0, -3.0, 8.0, 0.0, 0.0, 0.0]), 0.5
+MEAN, WIDTH = np.array([4.0, -3.0, 8.0, 4.0, -4.0, 2.0]), 0.5  # angles of 68, 112 and 79° where they are free
 
 
 def normal_estimate(crystal, sigma, cond=None, reduction=None):
     """Coordinates normal about CENTRE, lattice parameters about MEAN; both of known width."""
-    lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
     offset = crystal.frac_coords - CENTRE
-    cart = (offset - jnp.round(offset)) * lengths
+    cart = (offset - jnp.round(offset)) @ lattice_matrix(crystal.lattice_params, crystal.space_group)
     free = free_params(crystal.space_group)
     lattice = jnp.where(free, sigma[1] * (crystal.lattice_params - MEAN) / WIDTH**2, 0.0)
     return prediction(sigma[0] * cart / SPREAD**2, lattice)
@@ -92,19 +93,24 @@ def normal_estimate(crystal, sigma, cond=None, reduction=None):
 
 def wrapped_estimate(crystal, sigma, cond=None, reduction=None):
     """A wrapped normal, as broad as a quarter of the cell: its tails meet."""
-    lengths, _ = lengths_and_cotangents(crystal.lattice_params, crystal.space_group)
+    inverse = jnp.linalg.inv(lattice_matrix(crystal.lattice_params, crystal.space_group))
     images = (crystal.frac_coords - CENTRE)[..., None] + jnp.arange(-4.0, 5.0)
     weights = jax.nn.softmax(-0.5 * (images / BROAD) ** 2, axis=-1)
-    slope = (weights * images).sum(-1) / BROAD**2 / lengths
+    slope = (weights * images).sum(-1) / BROAD**2 @ inverse.T
     return prediction(sigma[0] * slope, jnp.zeros_like(crystal.lattice_params))
 
 
 @pytest.mark.statistical
 @pytest.mark.parametrize(
-    ("alternating", "temperature", "coord_sigma", "lattice_sigma"),
-    [(False, 1.0, 0.1, 0.5), (True, 1.0, 0.3, 1.0), (False, 0.15, 0.3, 1.0)],
+    ("alternating", "temperature", "coord_sigma", "lattice_sigma", "space_group"),
+    [
+        *((False, 1.0, 0.1, 0.5, 16), (True, 1.0, 0.3, 1.0, 16), (False, 0.15, 0.3, 1.0, 16)),
+        *((True, 1.0, 0.3, 1.0, 3), (False, 0.15, 0.3, 1.0, 1)),  # one free angle, and three
+    ],
 )
-def test_normal_distributions_are_recovered(alternating, temperature, coord_sigma, lattice_sigma):
+def test_normal_distributions_are_recovered(
+    alternating, temperature, coord_sigma, lattice_sigma, space_group
+):
     """Mean and variance of sites on the torus and of the lattice, at the sampler's own steps."""
     config = LangevinConfig(
         schedule=one_level(coord_sigma, lattice_sigma),
@@ -114,13 +120,13 @@ def test_normal_distributions_are_recovered(alternating, temperature, coord_sigm
         denoise=False,
     )
     count = 3000
-    crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
+    crystal = make_crystal(space_group, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
     state, _ = run(keys_of(0, count), repeated(crystal, count), normal_estimate, config)
     assert not state.status.any()
     params = np.asarray(state.crystal.lattice_params)
-    lengths = np.asarray(lengths_of(state.crystal.lattice_params, state.crystal.space_group))
+    lattices = np.asarray(lattices_of(state.crystal.lattice_params, state.crystal.space_group))
     offset = np.asarray(state.crystal.frac_coords)[:, 0] - CENTRE
-    cart = (offset - np.round(offset)) * lengths
+    cart = np.einsum("na,nab->nb", offset - np.round(offset), lattices)
 
     pull = config.coord_step * coord_sigma**2 / (2 * SPREAD**2)
     assert np.abs(cart.mean(0)).max() < 5 * SPREAD / np.sqrt(count)
@@ -128,19 +134,24 @@ def test_normal_distributions_are_recovered(alternating, temperature, coord_sigm
 
     pull = config.lattice_step * lattice_sigma**2 / (2 * WIDTH**2)
     variance = temperature**2 * WIDTH**2 / (1 - pull / 2)
-    assert np.abs(params[:, :3].mean(0) - MEAN[:3]).max() < 5 * np.sqrt(variance / count)
-    assert np.allclose(params[:, :3].var(0), variance, rtol=5 * np.sqrt(2 / count))
-    assert not params[:, 3:].any()
+    free = np.asarray(free_params(space_group))
+    assert free.sum() == {16: 3, 3: 4, 1: 6}[space_group]
+    assert np.abs(params[:, free].mean(0) - MEAN[free]).max() < 5 * np.sqrt(variance / count)
+    assert np.allclose(params[:, free].var(0), variance, rtol=5 * np.sqrt(2 / count))
+    for column in ((params - MEAN) / np.sqrt(variance))[:, free].T:
+        assert stats.kstest(column, "norm").pvalue > 1e-4
+    assert not params[:, ~free].any()
 
 
 @pytest.mark.statistical
-def test_a_wrapped_normal_is_recovered_on_the_torus():
+@pytest.mark.parametrize("space_group", [16, 1])
+def test_a_wrapped_normal_is_recovered_on_the_torus(space_group):
     """Its first Fourier moment, exp(-2π² s²), and that of the start, 0."""
     config = LangevinConfig(
         schedule=one_level(0.25, 0.5), steps_per_level=150, lattice_temperature=0.0, denoise=False
     )
     count = 3000
-    crystal = make_crystal(16, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
+    crystal = make_crystal(space_group, np.full(3, 6.0), RIGHT, [1], [[0.0, 0.0, 0.0]])
     templates = repeated(crystal, count)
     state, _ = run(keys_of(1, count), templates, wrapped_estimate, config)
     begun = begin(keys_of(1, count), templates)
