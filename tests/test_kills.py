@@ -43,6 +43,10 @@ BY_HAND = {
     "references": [
         *("references", "{alloys}", "--potential", "emt", "--processes", "2", "--out", "{}/known.json")
     ],
+    "phonons": [
+        *("phonons", "{relaxed}", "--best", "2", "--min-length", "4", "--processes", "2", "--out", "{}/out")
+    ],
+    "inputs": ["inputs", "{relaxed}", "--best", "3", "--out", "{}/out"],
     "hull": ["hull", "{energies}", "--references", "{energies}", "--out", "{}/hull.csv"],
     "info": ["info", "{model}"],
 }
@@ -90,9 +94,15 @@ def _other_inputs(folder: Path) -> dict[str, Path]:
     )
     known = {"cu": cubic(3.6, "Cu"), "au": cubic(4.1, "Au"), "cuau": b2(3.0, "Cu", "Au")}
     (folder / "known.json").write_text(pymatgen_json_text(known))
-    words = ["references", "known.json", "--potential", "emt", "--processes", "1", "--out", "energies.json"]
-    subprocess.run([sys.executable, "-m", "jaxcrystal.cli", *words], cwd=folder, check=True)
-    return {name.split(".")[0]: folder / name for name in ("model", "alloys.json", "energies.json")}
+    emt = ["--potential", "emt", "--processes", "1", "--out"]
+    for words in (
+        ["references", "known.json", *emt, "energies.json"],
+        ["relax", "known.json", *emt, "relaxed"],
+    ):
+        subprocess.run([sys.executable, "-m", "jaxcrystal.cli", *words], cwd=folder, check=True)
+    return {
+        name.split(".")[0]: folder / name for name in ("model", "alloys.json", "energies.json", "relaxed")
+    }
 
 
 @pytest.mark.kills

@@ -13,6 +13,7 @@ from jaxcrystal.models.network import NetworkConfig
 from jaxcrystal.score import MAX_SIGMA, with_known_noise
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.subspaces import move_sites
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.crystals import (
     lattice_of,
     make_crystal,
@@ -25,8 +26,8 @@ from tests.crystals import (
     to_device,
 )
 
-#: One of each family, with mirrors, axes, centrings and hexagonal axes among them.
-GROUPS = (2, 12, 14, 62, 65, 82, 99, 139, 148, 166, 187, 194, 198, 216, 225, 227)
+#: All groups with special positions.
+GROUPS = [group for group in range(1, 231) if len(wyckoff_positions(group)) > 1]
 NODES = 3
 GRAPH = GraphConfig(cutoff=4.5, max_neighbors=12)
 SMALL = DimeNetConfig(hidden=8, interaction=6, basis=4, output=8, blocks=1, num_spherical=3, num_radial=3)

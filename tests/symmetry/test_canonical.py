@@ -15,7 +15,7 @@ from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import host_lattice
 from jaxcrystal.symmetry.orbits import expand_crystal
 from jaxcrystal.symmetry.wyckoff import group_operations
-from tests.crystals import lattice_of, primitive_cell, random_crystal
+from tests.crystals import lattice_of, primitive_cell, random_angles, random_crystal
 
 TRICLINIC, MONOCLINIC = range(1, 3), range(3, 16)
 
