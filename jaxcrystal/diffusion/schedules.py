@@ -13,8 +13,8 @@ from jaxtyping import Float
 from jaxcrystal.config import Checked
 from jaxcrystal.limits import Within
 
-#: Of σ: Å, or units of the lattice parameters.
-SIGMA = Within(0, 1000, above=True)
+#: Of σ: Å, or units of the lattice parameters. Less noise is lost in the single precision of the coordinates.
+SIGMA = Within(1e-6, 1000)
 
 
 @dataclass(frozen=True)
