@@ -102,7 +102,7 @@ def changed_arrays(draw: st.DrawFn, content: dict[str, np.ndarray]) -> dict[str,
                     warnings.simplefilter("ignore")  # the imaginary part of what was made complex before
                     try:
                         arrays[name] = array.astype(draw(TYPES))
-                    except (ValueError, TypeError, RuntimeError):  # the last of dates as short texts
+                    except (ValueError, TypeError, RuntimeError, OverflowError):  # of texts and dates
                         arrays[name] = np.zeros(array.shape, bool)
             case 3:
                 arrays[name] = array[:-1] if array.ndim else array[None]
