@@ -1,6 +1,7 @@
 """Killed at any moment, commands leave no process behind, and do what is missing the next time.
 
-JAXCRYSTAL_KILLS=50 kills each of them 50 times instead of once, and all commands but `train`.
+JAXCRYSTAL_KILLS=50 kills each of them 50 times instead of once, and all commands but `train` and `discover`,
+which have tests of their own.
 """
 
 import os

@@ -188,7 +188,6 @@ def test_origin_shifts_that_the_group_allows(x64):
     assert_close(found.lattice, expected.lattice)
 
 
-@pytest.mark.property
 def test_scores_are_minus_the_noise_over_sigma():
     """And DimeNet++ does not look at conditions."""
     crystal = to_device(random_crystal(np.random.default_rng(5), 62, 2))
@@ -205,6 +204,7 @@ def test_scores_are_minus_the_noise_over_sigma():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.property
 def test_more_padding_changes_nothing(x64):
     crystals = padded_crystals()
     expected, found = estimates(crystals), estimates([pad(crystal, 5) for crystal in crystals])
