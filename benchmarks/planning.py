@@ -10,7 +10,7 @@ import tracemalloc
 
 from benchmarks.harness import save
 from jaxcrystal.model import Model, load_model
-from jaxcrystal.requests.candidates import make_candidates
+from jaxcrystal.requests.candidates import Candidate, Candidates, make_candidates
 from jaxcrystal.requests.orders import Order, make_order
 from jaxcrystal.sampling.run_folder import PART_SIZE, digest, parts_of
 
@@ -35,6 +35,11 @@ def main() -> None:
     save("planning", {"arguments": vars(arguments), "for_each_crystal": results})
 
 
+def all_parts(candidates: Candidates) -> list[list[Candidate]]:
+    """Returns the structures of every part of a run."""
+    return [members for _, members in parts_of(candidates, range(-(-len(candidates) // PART_SIZE)))]
+
+
 def plan(order: Order, count: int, model: Model) -> dict[str, float]:
     """Returns µs for each step, and bytes of memory, a crystal."""
     make_candidates([order], [100], model.letters)  # tables are loaded
@@ -43,7 +48,7 @@ def plan(order: Order, count: int, model: Model) -> dict[str, float]:
     for _ in candidates:  # each is made when it is asked for
         pass
     clock.append(time.perf_counter())
-    parts = [members for _, members in parts_of(candidates, range(-(-len(candidates) // PART_SIZE)))]
+    parts = all_parts(candidates)
     clock.append(time.perf_counter())
     digest(candidates)
     clock.append(time.perf_counter())
@@ -52,7 +57,7 @@ def plan(order: Order, count: int, model: Model) -> dict[str, float]:
     del candidates, parts
     tracemalloc.start()  # which makes all of it slower
     candidates = make_candidates([order], [count // 10], model.letters)
-    parts = [members for _, members in parts_of(candidates, range(-(-len(candidates) // PART_SIZE)))]
+    parts = all_parts(candidates)
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     del candidates, parts

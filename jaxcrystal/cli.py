@@ -94,8 +94,9 @@ def _make_printable() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # `jaxcrystal ... >&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
-    # As Python sets them: the second in the C locale, where it is not told to use UTF-8.
-    if sys.stdout.errors in ("strict", "surrogateescape") and hasattr(sys.stdout, "reconfigure"):
+    # Python's ways with what a terminal lacks; in the C locale, without UTF-8, it is the second.
+    ways = ("strict", "surrogateescape") if sys.stdout.encoding == "ascii" else ("strict",)
+    if sys.stdout.errors in ways and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="jaxcrystal")
 
 

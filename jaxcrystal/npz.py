@@ -5,7 +5,6 @@ what no reader asked for is refused by these alone, so that no small file takes 
 """
 
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxcrystal.errors import DataError, one_line
-from jaxcrystal.files import ARCHIVE_ERRORS, require_size
+from jaxcrystal.files import ARCHIVE_ERRORS, require_regular, require_size
 
 #: Arrays of a file, at most.
 MOST_ARRAYS = 10_000
@@ -72,11 +71,10 @@ def read_npz(path: str | Path, schema: Schema, *, all_of_it: bool = False) -> di
         of the file.
     """
     try:
-        about = os.stat(path)
-        if not stat.S_ISREG(about.st_mode):  # a device has no end
-            raise DataError("it is not a file")
+        require_regular(Path(path))
+        size = os.stat(path).st_size
         with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
-            members = _members(archive, about.st_size)
+            members = _members(archive, size)
             named = _named(members, schema, all_of_it)
             sizes: dict[str, int] = {}
             for name, (info, wanted) in named.items():

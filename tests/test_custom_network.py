@@ -184,8 +184,11 @@ def test_a_condition_from_the_command_line(folder, capsys) -> None:
     assert losses
     assert np.isfinite(losses).all()
     told = [*SAMPLE, "--model", "run", *module, "--cond"]
-    assert cli.main([*told, "sites=2", "--out", "salt"]) == 0
-    assert "2 crystals" in capsys.readouterr().out
+    for number, status in (("2", {"ok"}), ("3", {"non_finite"})):  # of two sites each
+        assert cli.main([*told, f"sites={number}", "--out", f"salt{number}"]) == 0
+        rows = read_rows(Path(f"salt{number}/summary.csv"))
+        assert (len(rows), {row["status"] for row in rows}) == (2, status)
+    capsys.readouterr()
     assert cli.main([*told, "gap=2", "--out", "other"]) == 2
     assert "sites" in capsys.readouterr().err
 

@@ -34,8 +34,7 @@ def checked(structure: "Structure") -> "Structure":
         raise Rejected(Reason.NOT_PERIODIC, f"not periodic in three directions (pbc {directions})")
     if not np.isfinite(frac_coords).all():
         raise Rejected(Reason.UNPARSABLE, "a coordinate is not a finite number")
-    farthest = np.abs(frac_coords).max(initial=0.0)
-    if refused := FRAC_COORD.refusal(float(farthest)):
+    if refused := FRAC_COORD.refusal(tuple(frac_coords.ravel().tolist())):
         raise Rejected(Reason.UNPARSABLE, f"a fractional coordinate {refused}")
     require_cell(lattice)
     for one, other, distance in near_pairs(lattice, frac_coords, ONE_POINT):

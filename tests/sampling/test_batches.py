@@ -1,6 +1,7 @@
 """Batches: shapes that depend on the structure alone, and templates on their positions."""
 
 import numpy as np
+import pytest
 
 from jaxcrystal.crystal import pad_and_stack
 from jaxcrystal.requests.candidates import Candidate
@@ -55,3 +56,13 @@ def test_template_of_constrained_sites() -> None:
         np.testing.assert_allclose(crystal.frac_coords[0, site], position.origin, atol=1e-7)
         np.testing.assert_allclose(crystal.site_projection[0, site], position.projection, atol=1e-7)
     assert not crystal.site_ops[0, 3].any()
+
+
+def test_structures_on_the_same_letters_share_a_template() -> None:
+    """It is made once, and nobody can change it under the others."""
+    order = make_order(221, {"Ba": "a", "Ti": "b", "O": "c"})
+    letters = ("a", "b", "c")
+    one, other = (Candidate(number, order, number, letters).template() for number in range(2))
+    assert one is other
+    with pytest.raises(ValueError, match="read-only"):
+        one.frac_coords[0, 0] = 0.5
