@@ -1,6 +1,6 @@
 """Trains on four simple crystals of groups 2, 5, 14 and 15, and counts how many samples are them again.
 
-python -m benchmarks.overfit [--steps 12000] [--samples 64] [--run FOLDER]
+python -m benchmarks.overfit [--steps 12000] [--lattice-min 0.1] [--samples 64] [--run FOLDER]
 
 What `tests/training/test_overfit.py` does for cubic crystals, where lengths and angles are free. Sampled
 cells are compared in their canonical form: a network sees no difference between the cells of one crystal.
@@ -64,18 +64,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--lattice-min", type=float, default=0.1, help="σ_L of the last level")
     parser.add_argument("--samples", type=int, default=64, help="of each crystal")
     parser.add_argument("--run", help="folder of the training, which goes on if it is there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(arguments.run or name)
-        dataset, model = train_on_crystals(folder, arguments.steps)
+        dataset, model = train_on_crystals(folder, arguments.steps, arguments.lattice_min)
     for preset in ("default", "thorough"):
         for row in range(len(dataset)):
             print(f"{preset}, {compare(dataset, row, model, preset, arguments.samples)}", flush=True)
 
 
-def train_on_crystals(folder: Path, steps: int) -> tuple[Dataset, Model]:
+def train_on_crystals(folder: Path, steps: int, lattice_min: float) -> tuple[Dataset, Model]:
     """Returns the four crystals as they are trained on, and the model."""
     (folder / "cifs").mkdir(parents=True, exist_ok=True)
     for number, structure in enumerate(CRYSTALS.values()):
@@ -92,7 +93,7 @@ def train_on_crystals(folder: Path, steps: int) -> tuple[Dataset, Model]:
             "ema_decay": 0.995,
         },
         # Down to 0.1 Å: what is left of an error at 0.32 Å is 3 % of a short length.
-        "schedule": {"lattice_min": 0.1},
+        "schedule": {"lattice_min": lattice_min},
         "log": {"every": 200, "checkpoint_every": 500, "validate_every": 0},
     }
     resume = (folder / "run" / "config.toml").exists()
