@@ -1,5 +1,6 @@
 """A structure as its space group, lattice and one site of each orbit."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.errors import DataError
 from jaxcrystal.io.checks import atomic_numbers, checked, near_pairs
 from jaxcrystal.io.rejection import Reason, Rejected
-from jaxcrystal.symmetry.canonical import canonical_cell
+from jaxcrystal.symmetry.canonical import Sites, canonical_cell, canonical_sites
 from jaxcrystal.symmetry.detect import standard_dataset
 from jaxcrystal.symmetry.families import FREE, TIE
 from jaxcrystal.symmetry.groups import group_tables
@@ -35,7 +36,9 @@ def symmetrize(structure: "Structure", max_sites: int = 20, symprec: float = SYM
     The cell is the conventional one that spglib standardises to with the group's first
     Hall number, in groups 1-15 the one that `symmetry.canonical` chooses of these; each
     site is moved exactly onto the representative subspace of its Wyckoff position, and
-    the orbits are checked to rebuild that cell.
+    the orbits are checked to rebuild that cell. Origin, letters, images and order of the
+    sites are those that `symmetry.canonical` chooses of all that are equivalent, so that
+    the arrays do not depend on how the structure was described.
 
     Args:
       structure: a pymatgen structure, any cell of the crystal. Oxidation states are
@@ -76,7 +79,8 @@ def symmetrize(structure: "Structure", max_sites: int = 20, symprec: float = SYM
         letters=np.array([index for index, _ in sites], np.int32),
     )
     _check_rebuilt(prepared, lattice, np.asarray(found.std_types), positions)
-    return prepared
+    described = Sites(prepared.species, prepared.letters, prepared.frac_coords)
+    return replace(prepared, **canonical_sites(described, lattice, space_group)._asdict())
 
 
 def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:

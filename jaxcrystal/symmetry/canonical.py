@@ -1,6 +1,6 @@
-"""Chooses one conventional cell of a triclinic or monoclinic crystal among all that its setting allows.
+"""Chooses one description of a crystal among all that its setting allows.
 
-In groups with fixed angles spglib's choice stands (its order of the axes, its origin). Of a monoclinic
+**The cell.** In groups with fixed angles spglib's choice stands (its order of the axes). Of a monoclinic
 group, infinitely many cells have the operations in the same form, and of a triclinic one, all that are
 primitive. The rule:
 
@@ -8,14 +8,17 @@ primitive. The rule:
                 one cell has axes so short
     monoclinic  the cell of least a² + c²; of several, that of the least a; and β is not acute
 
-so that two descriptions of a crystal have the same lattice parameters. Coordinates agree up to what is
-left open in all groups: a change of axes and origin that leaves the operations and the lengths as they
-are (the Euclidean normaliser).
+so that two descriptions of a crystal have the same lattice parameters.
 
-Each clause of the rule keeps of the cells that are left those that are equal to the best *of them all*,
-so that what is chosen depends on the set of cells alone. (Compared in pairs, as a reduction does step by
-step, lengths that are equal within a tolerance make circles: a = b and b = c, but a < c.) The set has all
-cells within the tolerance of the shortest axes:
+**The sites.** What is left in all groups are the changes of axes and origin that leave operations and
+lengths as they are (`symmetry.normalizer`), which image of a site is listed, and the order of the sites.
+The rule: the least letters, element by element in the order of atomic numbers, then the least coordinates.
+Where the group leaves the origin free, it is on an atom.
+
+Each clause of the rule for cells keeps of the cells that are left those that are equal to the best *of
+them all*, so that what is chosen depends on the set of cells alone. (Compared in pairs, as a reduction does
+step by step, lengths that are equal within a tolerance make circles: a = b and b = c, but a < c.) The set
+has all cells within the tolerance of the shortest axes:
 
     A descent ends where no change of `allowed_changes` shortens the axes. There every vector that
     could be a short axis is a sum of the axes with coefficients -1, 0 and 1, since the axes are reduced
@@ -25,22 +28,28 @@ cells within the tolerance of the shortest axes:
     axes are made, and the changes between two cells that have some of them have coefficients up to 2.
 """
 
-from functools import cache
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
-from jaxcrystal.symmetry.wyckoff import group_operations
+from jaxcrystal.symmetry.normalizer import (
+    allowed_changes,
+    equivalent_origins,
+    free_directions,
+    map_to_change,
+    maps_to_itself,
+)
+from jaxcrystal.symmetry.orbits import centring_translations
+from jaxcrystal.symmetry.wyckoff import group_operations, wyckoff_positions
 
 #: Of squared lengths: what differs by less is equal, so that rounding chooses no cell.
 _EQUAL = 1e-5
-#: Coefficients of new axes in old ones at each step, and origins in quarters of an axis.
-_TRICLINIC_STEPS, _STEPS = range(-1, 2), range(-2, 3)
-_ORIGINS = np.indices((4, 4, 4)).reshape(3, -1).T / 4
-
-#: [3, 3] rows are the new axes in the old ones, and the new origin [3] in the old axes.
-_Change = tuple[np.ndarray, np.ndarray]
+#: Coordinates are compared in these parts of an axis first, so that rounding chooses no description, then in
+#: finer ones. Halves, thirds, quarters, ... are in the middle of a part.
+_COARSE, _FINE = 96, 9600
 
 
 def canonical_cell(
@@ -58,7 +67,7 @@ def canonical_cell(
     family = FAMILIES[group_tables().family[space_group]]
     if family not in ("triclinic", "monoclinic"):
         return lattice, frac_coords
-    axes, origins = _stacked_changes(space_group)
+    axes, origins = allowed_changes(space_group)
     metric = lattice @ lattice.T
     reached, origin = np.eye(3), np.zeros(3)
     while True:
@@ -76,45 +85,129 @@ def canonical_cell(
     return cells[kept[0]] @ lattice, (frac_coords - origin) @ np.linalg.inv(cells[kept[0]])
 
 
-@cache
-def allowed_changes(space_group: int) -> tuple[_Change, ...]:
-    """Returns changes of cell and origin of a group up to 15 after which the tables hold as before.
+class Sites(NamedTuple):
+    """Inequivalent sites of one crystal.
 
-    Each is [3, 3], rows that are the new axes in the old ones, and the new origin [3] in the old axes;
-    the first changes nothing, and all keep the handedness.
+    Attributes:
+      species: [sites] atomic numbers.
+      letters: [sites] index into `wyckoff_positions`.
+      frac_coords: [sites, 3] on the representative subspaces.
     """
-    if FAMILIES[group_tables().family[space_group]] == "triclinic":
-        # Any axes will do, and P-1 stays at the centre it has.
-        axes = np.stack(np.meshgrid(*[_TRICLINIC_STEPS] * 9, indexing="ij"), -1).reshape(-1, 3, 3)
-        axes = axes[np.round(np.linalg.det(axes)) == 1].astype(float)
-        others = axes[(axes != np.eye(3)).any((1, 2))]
-        return tuple((one, np.zeros(3)) for one in (np.eye(3), *others))
-    rotations, translations, primitive = group_operations(space_group)
-    to_primitive = np.linalg.inv(primitive)
-    changes: list[_Change] = [(np.eye(3), np.zeros(3))]
-    for p, q, r, s in np.stack(np.meshgrid(*[_STEPS] * 4, indexing="ij"), -1).reshape(-1, 4):
-        unique = p * s - q * r  # b turns over where a and c change places: the handedness stays
-        if abs(unique) != 1:
-            continue
-        axes = np.array([[p, 0, q], [0, unique, 0], [r, 0, s]], float)
-        inverse = np.linalg.inv(axes)
-        centred = primitive @ inverse @ to_primitive
-        if np.abs(centred - np.round(centred)).max() > 1e-6:
-            continue
-        # Rotations about b and across it are the same in all cells; x' = (x - origin) @ inverse.
-        moved = np.einsum("gab,sb->sga", rotations - np.eye(3), _ORIGINS)
-        off = ((translations + moved) @ inverse - translations) @ to_primitive
-        fits = np.abs(off - np.round(off)).max((1, 2)) < 1e-6
-        if fits.any() and not (axes == np.eye(3)).all():
-            changes.append((axes, _ORIGINS[np.argmax(fits)]))
-    return tuple(changes)
+
+    species: Int[np.ndarray, " sites"]
+    letters: Int[np.ndarray, " sites"]
+    frac_coords: Float[np.ndarray, "sites 3"]
 
 
-@cache
-def _stacked_changes(space_group: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the axes [n, 3, 3] and the origins [n, 3] of `allowed_changes`."""
-    axes, origins = zip(*allowed_changes(space_group), strict=True)
-    return np.stack(axes), np.stack(origins)
+def canonical_sites(sites: Sites, lattice: Float[np.ndarray, "3 3"], space_group: int) -> Sites:
+    """Returns the sites of a crystal as the rule of this module describes them.
+
+    Args:
+      sites: in any of the descriptions that have this cell.
+      lattice: [3, 3] conventional cell that `canonical_cell` returns, rows are vectors, Å.
+      space_group: 1-230.
+    """
+    positions = wyckoff_positions(space_group)
+    free = [
+        (coords - positions[letter].origin) @ np.linalg.pinv(positions[letter].basis)
+        for letter, coords in zip(sites.letters.tolist(), sites.frac_coords, strict=True)
+    ]
+    described = []
+    for axes, origin in _descriptions(lattice, space_group):
+        letters, moved = [], []
+        for letter, coords in zip(sites.letters.tolist(), free, strict=True):
+            change = map_to_change(space_group, letter, axes, origin)
+            letters.append(change.letter)
+            moved.append(coords @ change.turns[0] + change.shifts[0])
+        described.append((sorted(zip(sites.species.tolist(), letters, strict=True)), letters, moved))
+    least = min(which for which, _, _ in described)
+    ranked = [
+        one
+        for which, letters, moved in described
+        if which == least
+        for one in _from_all_origins(sites.species, letters, moved, space_group)
+    ]
+    _, order, letters, coords = min(ranked, key=lambda one: one[0])
+    return Sites(sites.species[order], np.array(letters, np.int32)[order], coords[order])
+
+
+def _descriptions(
+    lattice: Float[np.ndarray, "3 3"], space_group: int
+) -> Iterator[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Yields the axes and the origins that keep the operations, and the lengths and angles of a cell."""
+    metric = lattice @ lattice.T
+    axes, origins = allowed_changes(space_group)
+    off = np.abs(axes @ metric @ axes.transpose(0, 2, 1) - metric).max((1, 2))
+    for row in np.flatnonzero(off < _EQUAL * np.trace(metric)):
+        for origin in equivalent_origins(space_group):
+            yield tuple(axes[row].ravel().tolist()), tuple((origins[row] + origin).tolist())
+
+
+def _from_all_origins(
+    species: Int[np.ndarray, " sites"],
+    letters: list[int],
+    free: list[np.ndarray],
+    space_group: int,
+) -> Iterator[tuple[tuple[int, ...], np.ndarray, list[int], np.ndarray]]:
+    """Yields rank, order, letters and coordinates of a crystal with its free origin on one atom or another.
+
+    Args:
+      species: [sites] atomic numbers.
+      letters: of each site.
+      free: of each site its free coordinates.
+      space_group: 1-230.
+    """
+    positions = wyckoff_positions(space_group)
+    shifts = _origins_on_atoms(species, letters, free, space_group)
+    ranks, coords = [], []
+    for letter, values in zip(letters, free, strict=True):
+        position, (_, turns, moves) = positions[letter], maps_to_itself(space_group, letter)
+        moved = values - shifts @ np.linalg.pinv(position.basis)
+        images = np.einsum("of,jfe->oje", moved, turns) + moves
+        images -= np.floor(images + 0.5 / _COARSE)  # what rounding takes to either side of 0 stays together
+        rank = _rank(images)
+        first = np.argmin(rank, axis=1)[:, None]
+        ranks.append(np.take_along_axis(rank, first, 1)[:, 0])
+        chosen = np.take_along_axis(images, first[..., None], 1)[:, 0]
+        coords.append(position.origin + chosen @ position.basis)
+    for of_sites, of_coords in zip(np.stack(ranks, 1), np.stack(coords, 1), strict=True):
+        order = np.lexsort((of_sites, np.array(letters), species))
+        in_order = of_sites[order]
+        yield (*(in_order // _FINE**3).tolist(), *in_order.tolist()), order, letters, of_coords
+
+
+def _origins_on_atoms(
+    species: Int[np.ndarray, " sites"], letters: list[int], free: list[np.ndarray], space_group: int
+) -> Float[np.ndarray, "origins 3"]:
+    """Returns the shifts along the free directions that bring an atom to their origin.
+
+    Those of the atoms of which there are the fewest sites, of one element and letter.
+    """
+    directions = free_directions(space_group)
+    if not directions.any():
+        return np.zeros((1, 3))
+    kinds = list(zip(species.tolist(), letters, strict=True))
+    rarest = min(kinds, key=lambda kind: (kinds.count(kind), kind))
+    _, translations, _ = group_operations(space_group)
+    steps = (translations[:, None] + centring_translations(space_group)).reshape(-1, 3) @ directions
+    steps = np.unique(np.round(steps % 1.0, 9) % 1.0, axis=0)
+    position = wyckoff_positions(space_group)[rarest[1]]
+    on_atoms = [
+        (position.origin + values @ position.basis) @ directions
+        for values, kind in zip(free, kinds, strict=True)
+        if kind == rarest
+    ]
+    return (np.stack(on_atoms)[:, None] + steps).reshape(-1, 3)
+
+
+def _rank(free: Float[np.ndarray, "origins images free"]) -> Int[np.ndarray, "origins images"]:
+    """Returns a number for up to three coordinates by which they are compared: first coarsely."""
+    rank = np.zeros(free.shape[:2], np.int64)
+    for parts in (_COARSE, _FINE):
+        for axis in range(3):
+            value = free[..., axis] if axis < free.shape[-1] else np.zeros(free.shape[:2])
+            rank = rank * parts + np.floor(value * parts + 0.5).astype(np.int64) % parts
+    return rank
 
 
 def _best(metrics: Float[np.ndarray, "n 3 3"], monoclinic: bool) -> Int[np.ndarray, " kept"]:
