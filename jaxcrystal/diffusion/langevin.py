@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxcrystal.crystal import Crystal
 from jaxcrystal.diffusion.noise import start
@@ -45,6 +45,8 @@ class LangevinState(NamedTuple):
         sites along a free origin) and of the free lattice parameters, where they were last evaluated;
         NaN if that overflowed.
       num_cut: [] sites at which the cut at K neighbours acted there.
+      num_opened: [] steps so far whose free angles made too flat a cell and were drawn back
+        (`symmetry.lattice.opened`).
       reduction: [3, 3] of the cell there, with which the next neighbour search starts.
       estimate: [max_nodes, 3] the coordinates there with the predicted noise taken out, if the settings
         have choices on the way; else those of the start.
@@ -55,6 +57,7 @@ class LangevinState(NamedTuple):
     status: Int[Array, "*batch"]
     scores: Float[Array, "*batch 2"]
     num_cut: Int[Array, "*batch"]
+    num_opened: Int[Array, "*batch"]
     reduction: Float[Array, "*batch 3 3"]
     estimate: Float[Array, "*batch max_nodes 3"]
 
@@ -74,7 +77,7 @@ class Annealed(NamedTuple):
 def init(key: Array, template: Crystal) -> LangevinState:
     """Draws the start of one structure; coordinates of `template` anchor the subspaces."""
     dtype = template.lattice_params.dtype
-    nothing = jnp.zeros(2, dtype), jnp.int32(0), jnp.eye(3, dtype=dtype)
+    nothing = jnp.zeros(2, dtype), jnp.int32(0), jnp.int32(0), jnp.eye(3, dtype=dtype)
     crystal, anchor = start(key, template), template.frac_coords
     return LangevinState(crystal, anchor, jnp.int32(0), *nothing, crystal.frac_coords)
 
@@ -123,10 +126,11 @@ def step(
     lattice_step = (config.lattice_step if lattice_step is None else lattice_step) * sigma[1] ** 2
     change = config.lattice_temperature * jnp.sqrt(lattice_step) * random[:2].reshape(6)
     change = change - 0.5 * lattice_step / sigma[1] * noise.lattice
-    updated = change_lattice(moved, jnp.where(denoise, 0.0, change))
+    updated, was_opened = change_lattice(moved, jnp.where(denoise, 0.0, change))
+    num_opened = state.num_opened + (was_opened & (state.status == 0) & ~jnp.asarray(evaluate_only))
     crystal, status, scores = _freeze_if_bad(state, updated, status, scores, evaluate_only)
     reduction = state.reduction if noise.reduction is None else noise.reduction
-    return LangevinState(crystal, state.anchor, status, scores, num_cut, reduction, estimate)
+    return LangevinState(crystal, state.anchor, status, scores, num_cut, num_opened, reduction, estimate)
 
 
 def anneal(
@@ -215,17 +219,19 @@ def move_by(state: LangevinState, displacement: Float[Array, "max_nodes 3"]) -> 
     return crystal._replace(frac_coords=wrap_free_sites(on_subspace, crystal))
 
 
-def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> Crystal:
+def change_lattice(crystal: Crystal, change: Float[Array, "6"]) -> tuple[Crystal, Bool[Array, ""]]:
     """Adds to the lattice parameters at fixed fractional coordinates.
 
-    Lengths stay over 1.8 Å, and free angles make a cell; see `symmetry.lattice.opened`.
+    Lengths stay over 1.8 Å, and free angles make a cell. Returns the crystal, and whether the angles had
+    to be drawn back for that (`symmetry.lattice.opened`).
     """
     params = crystal.lattice_params + change
     shortest = float(LENGTH_SCALE * np.log(np.expm1(MIN_LENGTH / LENGTH_SCALE)))
     is_length = jnp.arange(6) < 3
     params = jnp.where(is_length, jnp.maximum(params, shortest), params)
-    params = opened(jnp.where(free_params(crystal.space_group), params, 0.0))
-    return crystal._replace(lattice_params=params)
+    params = jnp.where(free_params(crystal.space_group), params, 0.0)
+    kept = opened(params)
+    return crystal._replace(lattice_params=kept), (jnp.abs(kept - params) > 0).any()
 
 
 def _score_sizes(crystal: Crystal, noise: NoisePrediction, sigma: Float[Array, "2"]) -> Float[Array, "2"]:

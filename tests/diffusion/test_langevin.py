@@ -345,6 +345,7 @@ def test_padding_changes_a_step_by_rounding_only(sampling):
             begun.status,
             begun.scores,
             begun.num_cut,
+            begun.num_opened,
             begun.reduction,
             jnp.pad(begun.estimate, [(0, 3), (0, 0)]),
         )
@@ -478,11 +479,29 @@ def test_a_drift_along_a_free_origin_has_no_score(group, directions):
 
 def test_lengths_have_a_floor():
     crystal = to_device(make_crystal(14, np.full(3, 5.0), np.array([90.0, 100.0, 90.0]), [1], [[0, 0, 0]]))
-    small = change_lattice(crystal, jnp.array([-100.0, 0.0, -100.0, 0.0, -20.0, 0.0]))
+    small, was_opened = change_lattice(crystal, jnp.array([-100.0, 0.0, -100.0, 0.0, -10.0, 0.0]))
     lengths, angles = lengths_angles(small.lattice_params, 14)
     assert np.allclose(lengths, [MIN_LENGTH, 5.0, MIN_LENGTH], atol=1e-4)
     assert angles[1] > 100.0  # an angle has no floor
     assert angles[0] == angles[2] == 90.0
+    assert not was_opened
+
+
+def test_steps_that_flatten_a_cell_are_counted():
+    """A network that pushes β ever wider: the angle stays where a cell ends, and each time is counted."""
+    crystal = to_device(make_crystal(14, np.full(3, 5.0), np.array([90.0, 100.0, 90.0]), [1], [[0, 0, 0]]))
+
+    def widening(crystal, sigma, cond, reduction):
+        coords, lattice = jnp.zeros_like(crystal.frac_coords), jnp.array([0.0, 0.0, 0.0, 0.0, 1e3, 0.0])
+        return prediction(coords, lattice)
+
+    state, sigma = init(jax.random.key(0), crystal), jnp.array([0.1, 1.0])
+    for number in range(1, 4):
+        state = step(jax.random.key(number), state, widening, sigma, LangevinConfig())
+        assert state.num_opened == number
+        assert unit_volume_squared(state.crystal.lattice_params) >= MIN_UNIT_VOLUME_SQUARED
+    after = step(jax.random.key(4), state, widening, sigma, LangevinConfig(), evaluate_only=True)
+    assert after.num_opened == 3
 
 
 def test_denoising_leaves_a_flagged_structure_alone():
