@@ -5,8 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Lattice
 
+from benchmarks.descriptions import described_anew, unimodular
 from jaxcrystal.data.dataset import stack
 from jaxcrystal.data.symmetrize import symmetrize
 from jaxcrystal.io.convert import to_pymatgen
@@ -18,23 +19,6 @@ from jaxcrystal.symmetry.orbits import expand_crystal
 from tests.crystals import lattice_of, primitive_cell, random_angles, random_crystal
 
 MONOCLINIC = range(3, 16)
-
-
-def unimodular(rng):
-    """A random change of cell, of determinant 1."""
-    axes = np.eye(3)
-    for _ in range(6):
-        one, other = rng.permutation(3)[:2]
-        axes[one] += rng.integers(-1, 2) * axes[other]
-    return axes
-
-
-def described_anew(rng, cell):
-    """The same primitive cell with other axes and another origin, turned in space."""
-    axes, turn = unimodular(rng), np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    turn = turn * np.sign(np.linalg.det(turn))
-    coords = cell.frac_coords @ np.linalg.inv(axes) + rng.uniform(size=3)
-    return Structure(Lattice(axes @ cell.lattice.matrix @ turn), cell.species, coords % 1.0)
 
 
 @pytest.mark.property

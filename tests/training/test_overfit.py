@@ -1,10 +1,13 @@
 """Trained on four simple crystals, the model gives them back."""
 
+import os
+
 import numpy as np
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from benchmarks.overfit import compare, train_on_crystals
 from jaxcrystal.config import from_dict
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.data.prepare import prepare
@@ -71,3 +74,13 @@ def test_sampling_gives_back_what_was_learnt(overfit, name):
         lengths_agree = np.allclose(structure.lattice.abc, primitive.lattice.abc, rtol=0.03)
         found += matcher.fit(structure, primitive) and lengths_agree
     assert found >= 0.9 * 64
+
+
+@pytest.mark.statistical
+@pytest.mark.skipif("JAXCRYSTAL_OVERFIT" not in os.environ, reason="ten minutes: JAXCRYSTAL_OVERFIT=1")
+def test_oblique_crystals_come_back(tmp_path):
+    """Groups 2, 5, 14 and 15, lengths to 3 % and angles to 3°."""
+    dataset, model = train_on_crystals(tmp_path, steps=12000, lattice_min=0.1)
+    found = [compare(dataset, row, model, "thorough", 64) for row in range(len(dataset))]
+    assert sorted(one.group for one in found) == [2, 5, 14, 15]
+    assert all(one.both >= 0.9 * 64 for one in found), found
