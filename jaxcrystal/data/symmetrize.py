@@ -1,6 +1,8 @@
 """A structure as its space group, lattice and one site of each orbit."""
 
+import warnings
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +82,19 @@ def symmetrize(structure: "Structure", max_sites: int = 20, symprec: float = SYM
     )
     _check_rebuilt(prepared, lattice, np.asarray(found.std_types), positions)
     described = Sites(prepared.species, prepared.letters, prepared.frac_coords)
-    return replace(prepared, **canonical_sites(described, lattice, space_group)._asdict())
+    chosen = canonical_sites(described, lattice, space_group, _mendeleev_number)
+    return replace(prepared, **chosen._asdict())
+
+
+@cache
+def _mendeleev_number(element: int) -> float:
+    """Returns the place of an element in Pettifor's order, in which like ones are near; last if unknown."""
+    from pymatgen.core import Element
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the last elements have none
+        number = Element.from_Z(element).mendeleev_no
+    return np.inf if number is None or np.isnan(number) else float(number)
 
 
 def params_of_lattice(lattice: Float[np.ndarray, "3 3"], space_group: int) -> Float[np.ndarray, "6"]:

@@ -12,8 +12,9 @@ so that two descriptions of a crystal have the same lattice parameters.
 
 **The sites.** What is left in all groups are the changes of axes and origin that leave operations and
 lengths as they are (`symmetry.normalizer`), which image of a site is listed, and the order of the sites.
-The rule: the least letters, element by element in the order of atomic numbers, then the least coordinates.
-Where the group leaves the origin free, it is on an atom.
+The rule: the least letters, whichever elements have them, so that crystals of one structure type are on the
+same; if elements can change places, the letters of the one that comes first in a given order; then the least
+coordinates. Where the group leaves the origin free, it is on an atom.
 
 Each clause of the rule for cells keeps of the cells that are left those that are equal to the best *of
 them all*, so that what is chosen depends on the set of cells alone. (Compared in pairs, as a reduction does
@@ -28,7 +29,7 @@ has all cells within the tolerance of the shortest axes:
     axes are made, and the changes between two cells that have some of them have coefficients up to 2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -99,19 +100,28 @@ class Sites(NamedTuple):
     frac_coords: Float[np.ndarray, "sites 3"]
 
 
-def canonical_sites(sites: Sites, lattice: Float[np.ndarray, "3 3"], space_group: int) -> Sites:
+def canonical_sites(
+    sites: Sites,
+    lattice: Float[np.ndarray, "3 3"],
+    space_group: int,
+    element_order: Callable[[int], float],
+) -> Sites:
     """Returns the sites of a crystal as the rule of this module describes them.
 
     Args:
       sites: in any of the descriptions that have this cell.
       lattice: [3, 3] conventional cell that `canonical_cell` returns, rows are vectors, Å.
       space_group: 1-230.
+      element_order: gives an atomic number its place in the order of elements.
+    Returns:
+      The same sites, sorted by atomic number, letter and coordinates.
     """
     positions = wyckoff_positions(space_group)
     free = [
         (coords - positions[letter].origin) @ np.linalg.pinv(positions[letter].basis)
         for letter, coords in zip(sites.letters.tolist(), sites.frac_coords, strict=True)
     ]
+    elements = sorted(set(sites.species.tolist()), key=lambda z: (element_order(z), z))
     described = []
     for axes, origin in _descriptions(lattice, space_group):
         letters, moved = [], []
@@ -119,7 +129,8 @@ def canonical_sites(sites: Sites, lattice: Float[np.ndarray, "3 3"], space_group
             change = map_to_change(space_group, letter, axes, origin)
             letters.append(change.letter)
             moved.append(coords @ change.turns[0] + change.shifts[0])
-        described.append((sorted(zip(sites.species.tolist(), letters, strict=True)), letters, moved))
+        of_elements = [sorted(np.array(letters)[sites.species == z].tolist()) for z in elements]
+        described.append(((sorted(of_elements), of_elements), letters, moved))
     least = min(which for which, _, _ in described)
     ranked = [
         one

@@ -5,17 +5,19 @@ from itertools import product
 import numpy as np
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Lattice
+from pymatgen.core import Lattice, Structure
 
 from benchmarks.descriptions import described_anew, unimodular
 from jaxcrystal.data.dataset import stack
 from jaxcrystal.data.symmetrize import symmetrize
+from jaxcrystal.elements import SYMBOLS
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.symmetry.canonical import canonical_cell
 from jaxcrystal.symmetry.groups import group_tables
 from jaxcrystal.symmetry.lattice import host_lattice
 from jaxcrystal.symmetry.normalizer import allowed_changes
 from jaxcrystal.symmetry.orbits import expand_crystal
+from jaxcrystal.symmetry.wyckoff import wyckoff_positions
 from tests.crystals import lattice_of, primitive_cell, random_angles, random_crystal
 
 MONOCLINIC = range(3, 16)
@@ -44,6 +46,29 @@ def test_any_cell_and_origin_give_the_same_arrays(group):
         assert np.array_equal(found.species, expected.species)
         assert np.array_equal(found.letters, expected.letters)
         assert np.allclose(found.frac_coords, expected.frac_coords, atol=1e-6)
+
+
+@pytest.mark.parametrize("origin", [0.0, 0.5])
+def test_crystals_of_one_type_are_on_the_same_letters(origin):
+    """Whichever element has the lowest atomic number: titanate, fluoride, bromide, and an inverse one."""
+    places = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]) + origin
+    found = []
+    for a, b, x in (("Sr", "Ti", "O"), ("K", "Mg", "F"), ("Cs", "Pb", "Br"), ("Ba", "Li", "F")):
+        sites = symmetrize(Structure(Lattice.cubic(4.5), [a, b, x, x, x], places))
+        letters = [wyckoff_positions(221)[letter].letter for letter in sites.letters]
+        of_element = dict(zip([SYMBOLS[z] for z in sites.species], letters, strict=True))
+        found.append([of_element[symbol] for symbol in (a, b, x)])
+    assert found == [["a", "b", "c"]] * 4  # c, the middles of faces, comes before d, those of edges
+
+
+@pytest.mark.parametrize(("cation", "anion"), [("Na", "Cl"), ("Mg", "O"), ("Ti", "C")])
+def test_elements_that_can_change_places_are_in_pettifors_order(cation, anion):
+    for places in ([[0] * 3, [0.5] * 3], [[0.5] * 3, [0] * 3]):
+        salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.8), [cation, anion], places)
+        sites = symmetrize(salt)
+        on_a = SYMBOLS[sites.species[sites.letters.tolist().index(0)]]
+        assert on_a == cation
+        assert sorted(sites.letters) == [0, 1]
 
 
 def test_a_cell_is_as_the_rule_says(x64):

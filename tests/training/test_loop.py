@@ -217,11 +217,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_state(config)
 def test_an_untrained_network_has_a_loss_of_one_wherever_it_must_guess(trained, prototypes):
     model = load_model(trained[1])
     zero = jax.tree.map(np.zeros_like, model.params)
-    for losses in validate(replace(model, params=zero), model.schedule, Dataset.load(prototypes), 24):
+    # Each structure eight times, with other noise: few of them have a free coordinate on constrained sites.
+    dataset = Dataset.load(prototypes).select(np.tile(np.arange(24), 8))
+    for losses in validate(replace(model, params=zero), model.schedule, dataset, len(dataset)):
         guessed = np.ones(len(losses.coords), bool)
         if losses.sites == "free":  # small noise across special positions is read off the images
             guessed = losses.sigmas[:, 0] >= MAX_SIGMA
             assert losses.coords[~guessed].max() < 0.5
-        assert np.abs(losses.coords[guessed] - 1.0).max() < 0.35  # 24 structures, a few numbers each
+        assert np.abs(losses.coords[guessed] - 1.0).max() < 0.35
         assert np.abs(losses.lattice - 1.0).max() < 0.6
         assert abs(losses.coords[guessed].mean() - 1.0) < 0.1
