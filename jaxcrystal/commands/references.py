@@ -11,6 +11,7 @@ _EXAMPLES = """\
 examples:
   jaxcrystal references known/ --out references.json
   jaxcrystal references train.csv.gz val.csv.gz --system Cu-Si-K --out cu_si_k.json.gz
+  jaxcrystal references train.csv.gz --for samples --single-points --out for_samples.json.gz
   jaxcrystal references known.extxyz --potential emt --single-points --out emt.json
 
 Each energy is kept in ~/.cache/jaxcrystal (JAXCRYSTAL_CACHE) under the structure, the potential and
@@ -31,8 +32,16 @@ def add(commands: Commands) -> None:
     add_name(
         parser, "sources", nargs="+", metavar="FILE", help="known structures, of the kinds that `relax` reads"
     )
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--system", metavar="A-B-C", help="only structures of these elements, such as Cu-Si-K (default: all)"
+    )
+    add_name(
+        which,
+        "--for",
+        dest="samples",
+        metavar="SAMPLES",
+        help="only structures that the hulls of these crystals need: a folder or file that `relax` reads",
     )
     parser.add_argument(
         "--single-points",
@@ -48,7 +57,13 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Computes, writes the file and says what is missing in it."""
     from jaxcrystal.discovery.potentials import find_potential
-    from jaxcrystal.discovery.references import elements_of, reference_energies, within, write_references
+    from jaxcrystal.discovery.references import (
+        elements_of,
+        reference_energies,
+        systems_of,
+        within,
+        write_references,
+    )
     from jaxcrystal.discovery.relaxation import RelaxSettings
     from jaxcrystal.discovery.run import Work
     from jaxcrystal.errors import DataError
@@ -58,7 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     out = Path(arguments.out)
     require_absent(out)
-    elements = None if arguments.system is None else elements_of(arguments.system)
+    systems = None if arguments.system is None else {elements_of(arguments.system)}
+    if arguments.samples is not None:
+        systems = systems_of(load_entries(arguments.samples, arguments.processes))
     settings = RelaxSettings(
         potential=arguments.potential,
         max_force=arguments.max_force,
@@ -68,10 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     find_potential(settings.potential)
     entries = [entry for source in arguments.sources for entry in load_entries(source, arguments.processes)]
-    if elements is not None:
-        total, entries = len(entries), within(entries, elements)
+    if systems is not None:
+        total, entries = len(entries), within(entries, systems)
         if not entries:
-            raise DataError(f"none of {total} structures is of {arguments.system}")
+            of = arguments.system or f"the elements of {arguments.samples}"
+            raise DataError(f"none of {total} structures is of {of}")
     content, failures = reference_energies(entries, settings, Work(arguments.processes, arguments.dask))
     write_references(content, out)
     for word, count in failures.most_common():

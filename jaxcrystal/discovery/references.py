@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,21 @@ def elements_of(system: str) -> frozenset[str]:
     return frozenset(SYMBOLS[atomic_number(word.strip())] for word in system.split("-"))
 
 
-def within(entries: Sequence[Entry], elements: frozenset[str]) -> list[Entry]:
-    """Returns the structures that consist of some elements only."""
-    return [
-        entry
+def within(entries: Sequence[Entry], systems: Collection[frozenset[str]]) -> list[Entry]:
+    """Returns the structures that consist of elements of at least one of some systems."""
+    kinds = [
+        None if entry.structure is None else frozenset(symbols(entry.structure.atomic_numbers))
         for entry in entries
-        if entry.structure is not None and elements.issuperset(symbols(entry.structure.atomic_numbers))
     ]
+    kept = {kind for kind in set(kinds) if kind is not None and any(kind <= system for system in systems)}
+    return [entry for entry, kind in zip(entries, kinds, strict=True) if kind in kept]
+
+
+def systems_of(entries: Sequence[Entry]) -> set[frozenset[str]]:
+    """Returns the elements of each structure that could be read, every combination once."""
+    return {
+        frozenset(symbols(entry.structure.atomic_numbers)) for entry in entries if entry.structure is not None
+    }
 
 
 def reference_energies(

@@ -1,6 +1,7 @@
 """Folders of relaxed crystals: what is in them, and that a killed run ends the same."""
 
 import csv
+import gzip
 import os
 import subprocess
 import sys
@@ -140,6 +141,8 @@ def test_relax_references_and_hull_by_command(source, tmp_path, monkeypatch, cap
     known.write_text(
         pymatgen_json_text({"cu": cubic(3.6, "Cu"), "au": cubic(4.1, "Au"), "na": cubic(5.0, "Na")})
     )
+    salt = tmp_path / "na.json"
+    salt.write_text(pymatgen_json_text({"na": cubic(5.0, "Na")}))
     few = tmp_path / "few.json"
     few.write_text(pymatgen_json_text({e.name: e.structure for e in some(2)}))
     relaxed, references = tmp_path / "relaxed", tmp_path / "references.json.gz"
@@ -151,6 +154,13 @@ def test_relax_references_and_hull_by_command(source, tmp_path, monkeypatch, cap
     assert "1 of 2 structures failed: overlap" in said.err
     assert main(["references", str(known), "--system", "Cu-Au", *emt, "--out", str(references)]) == 0
     assert "2 relaxed energies of emt" in capsys.readouterr().out
+    same = tmp_path / "same.json.gz"
+    assert main(["references", str(known), "--for", str(relaxed), *emt, "--out", str(same)]) == 0
+    assert gzip.decompress(same.read_bytes()) == gzip.decompress(references.read_bytes())
+    assert (
+        main(["references", str(salt), "--for", str(relaxed), *emt, "--out", str(tmp_path / "x.json")]) == 2
+    )
+    assert f"none of 1 structures is of the elements of {relaxed}" in capsys.readouterr().err
     assert main(["hull", str(relaxed), "--references", str(references)]) == 0
     said = capsys.readouterr()
     assert "energies of emt (without corrections); 2 references" in said.out
