@@ -1,4 +1,4 @@
-"""A cluster of processes gives what this process gives: fingerprints, matches, a whole reconstruction."""
+"""A cluster of processes gives what this one gives: fingerprints, matches, reconstructions, relaxations."""
 
 import os
 import warnings
@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import pytest
 
+from jaxcrystal.discovery.relaxation import RelaxSettings
+from jaxcrystal.discovery.run import Work, relax_to_folder
 from jaxcrystal.evaluation.fingerprints import featurize
 from jaxcrystal.evaluation.matching import rms_distances, rms_distances_to_others
 from jaxcrystal.evaluation.reconstruction import reconstruct
@@ -13,6 +15,8 @@ from jaxcrystal.evaluation.targets import Targets, choose
 from jaxcrystal.io.readers import read_structures
 from jaxcrystal.structures.entries import Entry, ordered
 from jaxcrystal.workers import map_structures
+from tests.discovery.crystals import some
+from tests.discovery.test_run import contents
 from tests.tiny import make_tiny_model
 
 pytestmark = pytest.mark.cli
@@ -86,3 +90,11 @@ def test_a_reconstruction(address, aflow) -> None:
     for figures in (here.figures(), there.figures()):
         assert figures["targets"] == 8
     assert there.figures()["match"] == here.figures()["match"]
+
+
+def test_a_relaxation(address, tmp_path) -> None:
+    entries, settings = some(10), RelaxSettings("emt")
+    relax_to_folder(entries, settings, tmp_path / "here", Work(1, progress=False))
+    relax_to_folder(entries, settings, tmp_path / "there", Work(1, address, progress=False))
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert "relaxed.csv" in contents(tmp_path / "here")

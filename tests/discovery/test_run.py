@@ -18,7 +18,7 @@ from jaxcrystal.errors import DataError
 from jaxcrystal.io.convert import pymatgen_json_text
 from jaxcrystal.reports.gallery.content import gallery_content
 from jaxcrystal.structures.entries import load_entries
-from jaxcrystal.structures.folder import part_folders, summary_rows
+from jaxcrystal.structures.folder import opened_source, part_folders, summary_rows
 from tests.discovery.crystals import cubic, some
 
 SETTINGS = RelaxSettings("emt")
@@ -126,6 +126,28 @@ def test_another_run_is_refused(source, whole, tmp_path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="not empty"):
         relax_to_folder(entries, SETTINGS, tmp_path, QUIET)
+
+
+def test_a_folder_at_a_url_holds_the_same(source, whole, tmp_path) -> None:
+    """A run of two of its three parts goes on there, and reads back as the local one does."""
+    url, entries = f"memory://{tmp_path}/run", load_entries(source, 1)
+    calls = []
+
+    class Killed(Work):
+        def relax(self, entries, settings):
+            for number, outcome in enumerate(super().relax(entries, settings)):
+                calls.append(number)
+                if number == 17:
+                    raise KeyboardInterrupt
+                yield outcome
+
+    with pytest.raises(KeyboardInterrupt):
+        relax_to_folder(entries, SETTINGS, url, Killed(processes=1, progress=False))
+    first = len(calls)
+    relax_to_folder(entries, SETTINGS, url, Killed(processes=1, progress=False))
+    assert (first, len(calls) - first) == (18, 4)
+    with opened_source(url) as folder:
+        assert contents(folder) == contents(whole)
 
 
 def test_a_folder_of_the_sampler_is_refused(source, tmp_path) -> None:
