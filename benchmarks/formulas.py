@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import peak_memory_gib, save
+from benchmarks.harness import MIN_SPACE_GROUP, peak_memory_gib, save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.elements import atomic_number
 from jaxcrystal.letters.frequencies import Assignment, LetterFrequencies
@@ -49,10 +49,6 @@ KNOWN: dict[str, tuple[int, tuple[dict[str, str], ...]]] = {
 #: How many of the heaviest assignments are looked through.
 DEPTH = 5000
 RUNS = 5
-
-
-#: Of the held-out structures: the data of the bundled model begins there.
-_MIN_SPACE_GROUP = 16
 
 
 def time_plan(formula: str, max_atoms: int, frequencies: LetterFrequencies) -> dict[str, Any]:
@@ -105,7 +101,7 @@ def rank_known(formula: str, frequencies: LetterFrequencies) -> dict[str, Any]:
 
 def rank_held_out(dataset: Dataset, structures: int, frequencies: LetterFrequencies) -> dict[str, Any]:
     """Ranks the assignments that held-out structures have among all of their formulas."""
-    usable = np.flatnonzero((dataset.space_group >= _MIN_SPACE_GROUP) & (dataset.num_sites <= 20))
+    usable = np.flatnonzero((dataset.space_group >= MIN_SPACE_GROUP) & (dataset.num_sites <= 20))
     rows = np.random.default_rng(0).permutation(usable)[:structures]
     ranks: list[int | None] = []
     logs: dict[str, list[float]] = defaultdict(list)

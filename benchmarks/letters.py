@@ -18,14 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import save
+from benchmarks.harness import MIN_SPACE_GROUP, save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.letters.frequencies import prior_weights
 from jaxcrystal.model import load_model
 from jaxcrystal.symmetry.wyckoff import wyckoff_positions
-
-#: Of the held-out structures: the data of the bundled model begins there.
-_MIN_SPACE_GROUP = 16
 
 
 def main() -> None:
@@ -41,7 +38,7 @@ def main() -> None:
     chances: dict[str, list[float]] = defaultdict(list)
     likeliest: dict[str, list[bool]] = defaultdict(list)
     nearest: list[bool] = []
-    for row in np.flatnonzero((dataset.space_group >= _MIN_SPACE_GROUP) & (dataset.num_sites <= 20)).tolist():
+    for row in np.flatnonzero((dataset.space_group >= MIN_SPACE_GROUP) & (dataset.num_sites <= 20)).tolist():
         group, sites = int(dataset.space_group[row]), dataset.sites(row)
         positions = wyckoff_positions(group)
         letters: dict[int, list[str]] = defaultdict(list)

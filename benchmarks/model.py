@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import save
+from benchmarks.harness import MIN_SPACE_GROUP, save
 from jaxcrystal.data.dataset import Dataset
 from jaxcrystal.environment import use_all_cores
 from jaxcrystal.evaluation.metrics import EvaluationSettings, evaluate
@@ -33,9 +33,6 @@ from jaxcrystal.requests.like import draw_orders
 from jaxcrystal.sampling.sample import sample_orders
 from jaxcrystal.structures.entries import load_entries
 from jaxcrystal.structures.writers import write_samples
-
-#: As in the paper: neither triclinic nor monoclinic structures.
-_MIN_SPACE_GROUP = 16
 
 
 def table_1(metrics: dict[str, Any]) -> dict[str, float]:
@@ -74,7 +71,7 @@ def main() -> None:
     use_all_cores()
     started = time.perf_counter()
     model, dataset = load_model(arguments.model), Dataset.load(arguments.targets)
-    dataset = dataset.select(dataset.space_group >= _MIN_SPACE_GROUP)
+    dataset = dataset.select(dataset.space_group >= MIN_SPACE_GROUP)
     files = {key: Path(getattr(arguments, key)).name for key in ("targets", "reference", "train")}
     results: dict[str, Any] = {
         "arguments": vars(arguments) | files,
@@ -92,7 +89,7 @@ def main() -> None:
         reference = load_entries(arguments.reference, arguments.processes)
         train = load_entries(arguments.train, arguments.processes)
         print(f"read the structures: {time.perf_counter() - started:.0f} s", flush=True)
-        settings = EvaluationSettings(min_space_group=_MIN_SPACE_GROUP)
+        settings = EvaluationSettings(min_space_group=MIN_SPACE_GROUP)
         for given in arguments.given:
             begun = time.perf_counter()
             orders, counts = draw_orders(dataset, arguments.count, MODES[given], arguments.seed)

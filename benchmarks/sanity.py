@@ -15,15 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import save
+from benchmarks.harness import MIN_SPACE_GROUP, save
 from jaxcrystal.evaluation.coverage import coverage
 from jaxcrystal.evaluation.metrics import Evaluation, EvaluationSettings, evaluate
 from jaxcrystal.io.convert import to_pymatgen
 from jaxcrystal.structures.entries import Entry, load_entries
 from jaxcrystal.symmetry.detect import SYMPREC, find_group
-
-#: As in the paper: neither triclinic nor monoclinic structures.
-_MIN_SPACE_GROUP = 16
 
 #: The paper's last row: 1,000 training structures.
 PAPER = {"COV-P": 0.998, "COV-R": 0.968, "FD CrystalNN": 0.012, "FD CGCNN": 0.044}
@@ -38,7 +35,7 @@ def choose(entries: list[Entry], count: int, seed: int) -> list[Entry]:
             continue
         numbers = np.array(structure.atomic_numbers)
         group = find_group(structure.lattice.matrix, numbers, structure.frac_coords, SYMPREC)
-        if group >= _MIN_SPACE_GROUP:
+        if group >= MIN_SPACE_GROUP:
             chosen.append(entries[number])
     return chosen
 
@@ -83,7 +80,7 @@ def main() -> None:
     if arguments.max_reference:
         reference = choose(reference, arguments.max_reference, arguments.seed)
     real = choose(load_entries(arguments.train, arguments.processes), arguments.count, arguments.seed)
-    settings = EvaluationSettings(min_space_group=_MIN_SPACE_GROUP, cgcnn=not arguments.without_cgcnn)
+    settings = EvaluationSettings(min_space_group=MIN_SPACE_GROUP, cgcnn=not arguments.without_cgcnn)
     names = {"train": Path(arguments.train).name, "reference": Path(arguments.reference).name}
     results: dict[str, Any] = {"arguments": vars(arguments) | names, "paper": PAPER, "seconds": {}}
     for name, samples in (("training structures", real), ("shuffled", shuffled(real, arguments.seed))):
