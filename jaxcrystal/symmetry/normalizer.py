@@ -14,7 +14,7 @@ from jaxtyping import Float
 from jaxcrystal.symmetry.groups import FAMILIES, group_tables
 from jaxcrystal.symmetry.letter_tables import letter_tables
 from jaxcrystal.symmetry.orbits import centring_translations
-from jaxcrystal.symmetry.wyckoff import group_operations, locate, wyckoff_positions
+from jaxcrystal.symmetry.wyckoff import WINDOW, group_operations, locate, wyckoff_positions
 
 #: Axes are sums of the old ones with these coefficients: all that two reduced cells of a lattice need, in the
 #: plane of a monoclinic group up to 2 (see `symmetry.canonical`).
@@ -22,8 +22,6 @@ _STEPS, _MONOCLINIC_STEPS = range(-1, 2), range(-2, 3)
 #: Origins are tried in this many parts of an axis; no normaliser has finer ones.
 _PARTS = 24
 _EXACT = 1e-6
-#: Lattice vectors that can bring a site to a subspace, in primitive coordinates.
-_WINDOW = np.indices((7, 7, 7)).reshape(3, -1).T - 3.0
 #: Free coordinates of a point that lies on no other position.
 _GENERIC = np.array([0.1362, 0.2917, 0.4531])
 
@@ -149,7 +147,7 @@ def _shifts(point: Float[np.ndarray, "3"], space_group: int, letter: int) -> Flo
     """Returns the free coordinates of a point's lattice translates on a position's representative."""
     position, primitive = wyckoff_positions(space_group)[letter], group_operations(space_group)[2]
     offset = (point - position.origin) @ np.linalg.inv(primitive)
-    offsets = (offset - np.round(offset) - _WINDOW) @ primitive
+    offsets = (offset - np.round(offset) - WINDOW) @ primitive
     on_it = (np.abs(offsets - offsets @ position.projection.T) < _EXACT).all(1)
     shifts = offsets[on_it] @ np.linalg.pinv(position.basis) % 1.0
     return np.unique(np.round(shifts, 9) % 1.0, axis=0)

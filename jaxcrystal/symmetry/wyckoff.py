@@ -23,7 +23,7 @@ from jaxcrystal.symmetry.groups import group_tables
 
 _EXACT = 1e-6
 #: Lattice vectors that can bring a site to a subspace, in primitive coordinates.
-_WINDOW = np.indices((7, 7, 7)).reshape(3, -1).T - 3.0
+WINDOW = np.indices((7, 7, 7)).reshape(3, -1).T - 3.0
 
 
 class WyckoffPosition(NamedTuple):
@@ -126,7 +126,7 @@ def locate(
             f"the site {np.round(frac_coords, 4).tolist()} is {distance[op_index, nearest]:.2g} from "
             f"position {letter} of group {space_group}, more than {tolerance:g}"
         )
-    along = position.projection @ (offset[op_index] - _WINDOW[nearest] @ primitive)
+    along = position.projection @ (offset[op_index] - WINDOW[nearest] @ primitive)
     free = along @ np.linalg.pinv(position.basis) % 1.0
     return op_index, position.origin + free @ position.basis
 
@@ -172,9 +172,9 @@ def coset_representatives(stabilizer: Bool[np.ndarray, " 48"], space_group: int)
 
 @cache
 def _normal_to(space_group: int, letter: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the projection [3, 3] on what is normal to a subspace, and `_WINDOW` so projected."""
+    """Returns the projection [3, 3] on what is normal to a subspace, and `WINDOW` so projected."""
     away = np.eye(3) - wyckoff_position(space_group, letter).projection
-    return away, _WINDOW @ group_operations(space_group)[2] @ away.T
+    return away, WINDOW @ group_operations(space_group)[2] @ away.T
 
 
 @cache
