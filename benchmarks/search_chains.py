@@ -28,6 +28,7 @@ from jaxcrystal.evaluation.targets import GIVEN, Targets, choose
 from jaxcrystal.model import load_model
 from jaxcrystal.sampling.programs import compiled
 
+_FIGURES = ("rate", "standard_error", "rmse", "by_free_coords", "by_family")
 _SHORT = {"steps_per_level": 5, "lattice_step": 0.4}
 #: Settings on top of those of one plain chain of T = 20.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -39,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "T = 5, 4 chains to 0.1 A": _SHORT | {"best_of": 4, "bound_draws": 1, "choices": (Choice(0.1, 1),)},
     "T = 5, 6 chains to 0.3 A": _SHORT
     | {"best_of": 6, "bound_draws": 1, "bound_levels": 5, "choices": (Choice(0.3, 1),)},
+    "T = 5, likeliest of 8, one draw": _SHORT | {"best_of": 8, "bound_draws": 1},
     "T = 5, likeliest of 8": _SHORT | {"best_of": 8},
     "T = 5, likeliest of 16": _SHORT | {"best_of": 16},
 }
@@ -49,7 +51,7 @@ def figures(found: Reconstruction, config: LangevinConfig) -> dict[str, Any]:
     every = found.figures()
     match = every["match"][0]
     return {
-        "match": {name: match[name] for name in ("rate", "standard_error", "rmse", "by_free_coords")},
+        "match": {name: match[name] for name in _FIGURES},
         "evaluations": config.evaluations,
         "lattice_errors": every["lattice_errors"],
         "valid": every["valid"],
