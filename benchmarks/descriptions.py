@@ -50,7 +50,7 @@ def main() -> None:
         "{described} described anew: {group} with the same group, {letters} of them on the same letters, "
         "{lattice} with the same cell, {arrays} with the same coordinates".format(**counts)
     )
-    save(arguments.name, {"arguments": vars(arguments)} | counts)
+    save(arguments.name, {"arguments": vars(arguments) | {"file": arguments.file.name}} | counts)
 
 
 def unimodular(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
